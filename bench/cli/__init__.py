@@ -1,0 +1,158 @@
+"""The door: the only room that prints or exits. Each command is a file here, loaded when it is called.
+
+`bench --help` loads nothing but click: the rooms behind are imported inside the commands, and torch never in
+this process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from bench import __version__
+from bench.errors import BenchError
+
+# Command to the first line of its help; the module is bench.cli.NAME.
+COMMANDS = {
+    "run": "Measure a suite and write a report.",
+    "show": "Print a report again, from its file.",
+    "list": "Name the suites, models, modes, devices or metrics there are.",
+    "validate": "Check suite files and say everything that is wrong with them.",
+    "doctor": "Check the installation, the devices, and what would disturb a measurement here.",
+    "schema": "Print the JSON Schema of a suite or of a report.",
+}
+
+
+@dataclass
+class Manner:
+    """How this call wants to be spoken to; and, in tests, what stands in for the outside."""
+
+    verbose: bool = False
+    quiet: bool = False
+    json: bool = False
+    outside: Any = None
+
+
+class LazyGroup(click.Group):
+    """Commands by name, imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = __import__(f"bench.cli.{cmd_name}", fromlist=["command"])
+        found: click.Command = module.command
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=LazyGroup,
+    epilog="Exit codes: 0 all well · 1 a target missed · 2 usage or suite error · 3 a case failed or is missing · "
+    "4 inconclusive, under --strict · 5 nothing selected · 130 interrupted.",
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "BENCH"},
+)
+@click.version_option(__version__, prog_name="bench")
+@click.pass_context
+def group(ctx: click.Context) -> None:
+    """Measure PyTorch inference: how fast, on which machine, in which mode, and is the number believable.
+
+    Begin with `bench doctor`, then `bench run --suite smoke`.
+    """
+    ctx.ensure_object(Manner)
+
+
+def _set(name: str) -> Any:
+    def callback(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+        if value:
+            setattr(ctx.ensure_object(Manner), name, True)
+
+    return callback
+
+
+def manners(command: Any) -> Any:
+    """The options every command has: -v and -q. They are found again in the context's Manner."""
+    for name, short, text in (
+        ("verbose", "-v", "Say more; show tracebacks."),
+        ("quiet", "-q", "Say only the result."),
+    ):
+        option = click.option(
+            short, f"--{name}", is_flag=True, is_eager=True, expose_value=False, callback=_set(name), help=text
+        )
+        command = option(command)
+    return command
+
+
+def json_option(command: Any) -> Any:
+    """--json: the result on standard output as JSON, on failure too."""
+    return click.option(
+        "--json",
+        "as_json",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_set("json"),
+        help="Print the result as JSON; on failure, the error.",
+    )(command)
+
+
+def main(arguments: list[str] | None = None, manner: Manner | None = None) -> None:
+    """Run one command and exit with its code."""
+    sys.exit(call(sys.argv[1:] if arguments is None else arguments, manner or Manner()))
+
+
+def call(arguments: list[str], manner: Manner) -> int:
+    """Run one command and return its exit code. Every error becomes a paragraph; `-v` adds the traceback."""
+    if manner.outside is None:  # a real call, not a test's
+        signal.signal(signal.SIGTERM, _as_interrupt)
+    try:
+        code = group.main(arguments, prog_name="bench", standalone_mode=False, obj=manner)
+    except click.exceptions.Abort:
+        return 130
+    except KeyboardInterrupt:
+        return 130
+    except click.ClickException as error:
+        if manner.json:
+            _print_error(type(error).__name__, error.format_message(), error.exit_code)
+        error.show()
+        return error.exit_code
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; say nothing when Python flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except BenchError as error:
+        _complain(manner, type(error).__name__, str(error), error.exit_code)
+        return error.exit_code
+    except Exception as error:  # noqa: BLE001 - the outermost frame; a person must never see a bare traceback
+        text = f"{type(error).__name__}: {error}\nThis is a fault in bench, not in your suite. -v shows where; please report it."
+        _complain(manner, "InternalError", text, 3)
+        return 3
+    return code if isinstance(code, int) else 0
+
+
+def _complain(manner: Manner, kind: str, text: str, code: int) -> None:
+    if manner.verbose:
+        click.echo(traceback.format_exc(), err=True)
+    if manner.json:
+        _print_error(kind, text, code)
+    click.echo(f"bench: {text}", err=True)
+
+
+def _print_error(kind: str, text: str, code: int) -> None:
+    click.echo(json.dumps({"schema": 1, "kind": "error", "error": {"type": kind, "message": text, "exit_code": code}}))
+
+
+def _as_interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

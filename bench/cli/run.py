@@ -1,0 +1,334 @@
+"""`bench run`: a suite becomes a report."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.cli import Manner, json_option, manners
+from bench.errors import LaunchError, NothingSelected, OutputError, UsageError
+
+QUICK = "quick: one short process a case; targets are not judged"
+
+
+@click.command()
+@click.option("-s", "--suite", "suite_name", required=True, metavar="SUITE", help="A TOML file, or a suite's name.")
+@click.option("-k", "expression", metavar="EXPR", help="Only cases whose id matches, e.g. 'resnet50 and not compile'.")
+@click.option("-o", "--output", metavar="PATH", help="Where the report goes; - is standard output.  [default: reports/]")
+@click.option("--dry-run", is_flag=True, help="Name the cases and estimate the time; run nothing.")
+@click.option("-x", "--fail-fast", is_flag=True, help="Stop at the first case that fails.")
+@click.option("--quick", is_flag=True, help="One short round; a first impression that judges no target.")
+@click.option("--resume", is_flag=True, help="Go on with the run that was cut off.")
+@click.option("--force", is_flag=True, help="Replace an existing report or an unfinished run.")
+@click.option("--keep-compile-cache", is_flag=True, help="Use your own torch.compile cache instead of an empty one.")
+@click.option("--seed", type=int, metavar="N", help="Seed of weights, inputs and order, instead of the suite's.")
+@click.option("--machine", metavar="NAME", help="What the report calls this machine.  [default: its host name]")
+@click.option("--strict", is_flag=True, help="Exit 4 where a target is inconclusive or unavailable.")
+@json_option
+@manners
+@click.pass_obj
+def command(manner: Manner, **options: Any) -> int:
+    """Measure every case of a suite and write a report.
+
+    Each case runs in fresh processes, round after round, until its median is precise enough or the budget is
+    spent. Ctrl-C leaves a complete report of what is known so far; --resume goes on after a crash.
+
+    A suite is trusted like code: it names the factories that build its models.
+    """
+    asked = Asked(**options)
+    order = _take_order(asked)
+    if asked.dry_run:
+        return _dry_run(manner, order)
+    with _open_journal(asked, order) as (journal, order):
+        interrupted, failure = _measure(manner, asked, order, journal)
+        with _undisturbed():
+            report = _finish(order, journal, interrupted or failure is not None)
+            if report is None:
+                click.echo("interrupted before anything was known: no report", err=True)
+                return 130
+            code = _deliver(manner, asked, order, report)
+            journal.discard()
+    if failure is not None:
+        raise failure
+    return 130 if interrupted else code
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The options as given."""
+
+    suite_name: str
+    expression: str | None
+    output: str | None
+    dry_run: bool
+    fail_fast: bool
+    quick: bool
+    resume: bool
+    force: bool
+    keep_compile_cache: bool
+    seed: int | None
+    machine: str | None
+    strict: bool
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be measured and where the report goes. `suite` is a plan.suite.Suite."""
+
+    suite: Any
+    cases: tuple[Any, ...]
+    measure: Any
+    machine: str
+    report_path: Path
+    notes: tuple[str, ...]
+
+
+def _take_order(asked: Asked) -> Order:
+    """Read the suite and apply the options; everything that can be wrong is wrong here, before anything runs."""
+    import platform
+
+    from bench.plan.select import select
+    from bench.plan.suite import find_suite, read_suite
+
+    suite = read_suite(find_suite(asked.suite_name, Path.cwd()))
+    cases = tuple(select(suite.cases, asked.expression) if asked.expression else suite.cases)
+    if not cases:
+        raise NothingSelected(f"{asked.suite_name}: the suite has no case.")
+    measure, notes = suite.measure, []
+    if asked.quick:
+        measure = dataclasses.replace(measure, rounds=1, max_seconds=min(1.0, measure.max_seconds))
+        notes.append(QUICK)
+    if asked.expression:
+        notes.append(f"selected by -k {asked.expression!r}: {len(cases)} of {len(suite.cases)} cases")
+    if asked.seed is not None:
+        measure = dataclasses.replace(measure, seed=asked.seed)
+    machine = asked.machine or platform.node() or "unknown"
+    return Order(suite, cases, measure, machine, _report_path(asked, suite.name, machine), tuple(notes))
+
+
+def _report_path(asked: Asked, suite: str, machine: str) -> Path:
+    from bench.report.store import newest_journal
+
+    if asked.output not in (None, "-"):
+        assert asked.output is not None
+        path = Path(asked.output)
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder. Name the report's file, e.g. {path / (suite + '.json')}.")
+        return path
+    if asked.resume:
+        found = newest_journal(Path("reports"), suite)
+        if found is None:
+            raise UsageError(
+                f"there is no unfinished run of {suite!r} under reports/ to resume. "
+                "Leave --resume away, or say with -o which report it was."
+            )
+        return found
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", machine).strip("-.") or "machine"
+    return Path("reports") / f"{stamp}-{suite}-{slug}.json"
+
+
+def _dry_run(manner: Manner, order: Order) -> int:
+    import json
+
+    from bench.measure.schedule import estimate_s
+
+    low, high = estimate_s(order.cases, order.measure)
+    if manner.json:
+        cases = [{"id": case.id, **case.axes} for case in order.cases]
+        click.echo(json.dumps({"schema": 1, "kind": "plan", "cases": cases, "estimate_s": {"low": low, "high": high}}))
+        return 0
+    for case in order.cases:
+        click.echo(case.id)
+    if not manner.quiet:
+        budget = "none" if order.measure.budget_s is None else _minutes(order.measure.budget_s)
+        click.echo(
+            f"{len(order.cases)} cases, up to {order.measure.rounds} rounds each: "
+            f"about {_minutes(low)} to {_minutes(high)} (budget {budget})",
+            err=True,
+        )
+    return 0
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.1f} min"
+
+
+@contextmanager
+def _open_journal(asked: Asked, order: Order) -> Iterator[tuple[Any, Order]]:
+    """The journal of this run; on --resume the order is what the journal says the run began with."""
+    import shutil
+
+    from bench.report.store import Journal, partial_folder
+
+    folder = partial_folder(order.report_path)
+    if order.report_path.exists() and not asked.force:
+        raise OutputError(f"{order.report_path} is already there. Choose another -o, or replace it with --force.")
+    if asked.resume and not (folder / "journal.jsonl").exists():
+        raise UsageError(f"there is no unfinished run beside {order.report_path}. Leave --resume away.")
+    if folder.exists() and not asked.resume:
+        if not asked.force:
+            raise OutputError(
+                f"an unfinished run of {order.report_path} lies in {folder}. "
+                "Go on with it by --resume, or throw it away by --force."
+            )
+        shutil.rmtree(folder)
+    with Journal(folder) as journal:
+        try:
+            yield journal, (_resumed(asked, order, journal) if asked.resume else order)
+        finally:
+            if journal.is_empty():
+                journal.discard()
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """A second Ctrl-C must not tear what the first one asked to be written."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _resumed(asked: Asked, order: Order, journal: Any) -> Order:
+    from bench.plan.case import Case, Measure, Timeouts
+    from bench.report.assemble import replay
+
+    header = replay(journal.lines()).header
+    if not header:
+        return order  # cut off before anything was known
+    if asked.expression or asked.quick or asked.seed is not None:
+        raise UsageError("--resume goes on as the run began: leave -k, --quick and --seed away.")
+    if header["suite"]["sha256"] != order.suite.sha256:
+        raise UsageError(
+            f"{order.suite.name}: the suite file has changed since the run began, so its rounds cannot be joined. "
+            "Put the file back, or begin anew without --resume."
+        )
+    measure = header["suite"]["measure"]
+    return dataclasses.replace(
+        order,
+        cases=tuple(Case(**axes) for axes in header["cases"]),
+        measure=Measure(**{**measure, "timeout": Timeouts(**measure["timeout"])}),
+        machine=header["machine"],
+        notes=tuple(header["notes"]),
+    )
+
+
+def _measure(manner: Manner, asked: Asked, order: Order, journal: Any) -> tuple[bool, LaunchError | None]:
+    """Run to the end, or until Ctrl-C (True), or until no interpreter starts (the error); the journal has what was seen."""
+    from bench.cli.listen import Listener
+    from bench.measure.rounds import Plan, run_suite
+    from bench.measure.schedule import Progress
+    from bench.report.assemble import replay
+
+    run = replay(journal.lines())
+    states = []
+    for case in order.cases:
+        seen = run.of(case)
+        medians = [_median(each.samples_ns) for each in seen.rounds]
+        states.append(Progress(case, medians, ended=seen.ended is not None, checked=seen.equivalence is not None))
+    plan = Plan(
+        cases=order.cases,
+        specs={case.id: order.suite.spec(case) for case in order.cases},
+        measure=order.measure,
+        pythonpath=order.suite.pythonpath,
+        cache_root=None if asked.keep_compile_cache else journal.folder.resolve() / "compile-cache",
+        fail_fast=asked.fail_fast,
+        spent_s=run.elapsed_s,
+    )
+    header = run.header
+    del run  # its samples are on the disk already
+    outside = manner.outside or _real_outside(order)
+    listener = Listener(journal, order, header, outside.now, plan.spent_s)
+    with listener.view(manner) as show, closing(run_suite(plan, outside, states)) as events:
+        try:
+            for event in events:
+                listener.keep(event)
+                show(event)
+        except KeyboardInterrupt:
+            return True, None
+        except LaunchError as error:
+            if not listener.introduced:
+                raise
+            return False, error
+    return False, None
+
+
+def _median(samples: list[int]) -> float:
+    from statistics import median
+
+    return median(samples)
+
+
+def _real_outside(order: Order) -> Any:
+    from bench.measure.launch import Interpreter
+    from bench.measure.monitor import Monitor
+    from bench.measure.nvidia import describe_gpus
+    from bench.measure.rounds import Outside
+    from bench.report.environment import collect, environment_id
+
+    def describe(probed: dict[str, Any]) -> tuple[str, Any]:
+        environment = collect(probed["torch"], describe_gpus(), Path.cwd())
+        environment = environment.model_copy(update={"host": order.machine})
+        return environment_id(environment), environment
+
+    return Outside(launcher=Interpreter(), watch=Monitor, describe=describe)
+
+
+def _finish(order: Order, journal: Any, interrupted: bool) -> Any:
+    from bench.judge.targets import judge
+    from bench.report.assemble import build, replay
+
+    run = replay(journal.lines())
+    if not run.header:
+        return None  # stopped before the machine was even known
+    finished = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    report = build(run, order.cases, finished, interrupted)
+    targets = [] if QUICK in order.notes else judge(_applying(order), report.results)
+    return report.model_copy(update={"targets": targets})
+
+
+def _applying(order: Order) -> list[Any]:
+    """The suite's targets that -k left a case for."""
+    return [target for target in order.suite.targets if any(case.matches(target.where) for case in order.cases)]
+
+
+def _deliver(manner: Manner, asked: Asked, order: Order, report: Any) -> int:
+    from bench.cli.console import result_console
+    from bench.report.store import write_report
+    from bench.show.table import report_view
+
+    if asked.output == "-":
+        click.echo(report.model_dump_json(by_alias=True))
+    else:
+        write_report(report, order.report_path, replace=asked.force)
+        if manner.json:
+            click.echo(report.model_dump_json(by_alias=True))
+        else:
+            console = result_console()
+            console.print(report_view(report, console.width, manner.verbose))
+        if not manner.quiet:
+            click.echo(f"report: {order.report_path}", err=True)
+    return exit_code(report, asked.strict)
+
+
+def exit_code(report: Any, strict: bool) -> int:
+    """1 a target missed · 3 a case failed or nothing was measured · 4 a target undecided, if strict · 0."""
+    verdicts = {target.verdict for target in report.targets}
+    statuses = {result.status for result in report.results}
+    if "missed" in verdicts:
+        return 1
+    if statuses & {"failed", "crashed", "timeout", "out_of_memory", "skipped"} or "ok" not in statuses:
+        return 3
+    return 4 if strict and verdicts & {"inconclusive", "unavailable"} else 0
+

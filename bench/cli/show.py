@@ -1,0 +1,30 @@
+"""`bench show`: a report again, from its file, without torch."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from bench.cli import Manner, json_option, manners
+
+
+@click.command()
+@click.argument("report", metavar="REPORT")
+@json_option
+@manners
+@click.pass_obj
+def command(manner: Manner, report: str) -> None:
+    """Print a report again, from its file; - reads standard input."""
+    from bench.report.store import parse_report, read_report
+
+    read = parse_report(sys.stdin.read(), "standard input") if report == "-" else read_report(Path(report))
+    if manner.json:
+        click.echo(read.model_dump_json(by_alias=True))
+        return
+    from bench.cli.console import result_console
+    from bench.show.table import report_view
+
+    console = result_console()
+    console.print(report_view(read, console.width, manner.verbose))

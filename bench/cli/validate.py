@@ -1,0 +1,47 @@
+"""`bench validate`: everything that is wrong with suite files, at once, without running them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from bench.cli import Manner, json_option, manners
+from bench.errors import BenchError, SuiteError
+
+
+@click.command()
+@click.argument("suites", nargs=-1, required=True, metavar="SUITE…")
+@json_option
+@manners
+@click.pass_obj
+def command(manner: Manner, suites: tuple[str, ...]) -> int:
+    """Check suite files (or suites by name) and say everything that is wrong with them."""
+    from bench.plan.suite import find_suite, read_suite
+
+    found: list[dict[str, object]] = []
+    for name in suites:
+        try:
+            suite = read_suite(find_suite(name, Path.cwd()))
+        except SuiteError as error:
+            found.append({"suite": name, "cases": None, "problems": list(error.problems)})
+        except BenchError as error:
+            found.append({"suite": name, "cases": None, "problems": [str(error)]})
+        else:
+            found.append({"suite": name, "cases": len(suite.cases), "problems": []})
+    _print(manner, found)
+    return 2 if any(each["problems"] for each in found) else 0
+
+
+def _print(manner: Manner, found: list[dict[str, object]]) -> None:
+    if manner.json:
+        click.echo(json.dumps({"schema": 1, "kind": "validation", "suites": found}))
+        return
+    for each in found:
+        problems = each["problems"]
+        assert isinstance(problems, list)
+        for problem in problems:
+            click.echo(problem, err=True)
+        if not problems:
+            click.echo(f"{each['suite']}: {each['cases']} cases, nothing wrong")

@@ -1,0 +1,208 @@
+"""Models: by torchvision name or by `module:callable`, with seeded, pretrained or stored weights, and their inputs."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import sys
+import urllib.error
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.core.torchvision_ops import import_torchvision
+from bench.errors import CaseError
+from bench.plan.case import ModelSpec
+
+# What a forward pass takes: one tensor, a tuple for positional or a mapping for keyword arguments.
+Inputs = torch.Tensor | tuple[Any, ...] | dict[str, Any]
+
+
+def build_model(spec: ModelSpec, seed: int) -> tuple[torch.nn.Module, str]:
+    """The model in eval mode on the CPU, and a sentence that identifies its weights.
+
+    `seed` fixes random weights: the same spec and seed give the same parameters in every process.
+    Raises CaseError where the factory or the weights are wrong.
+    """
+    torch.manual_seed(seed)
+    pretrained = spec.weights == "pretrained"
+    model = _call_factory(spec) if ":" in spec.factory else _from_torchvision(spec, pretrained)
+    if not isinstance(model, torch.nn.Module):
+        raise CaseError(
+            f"{spec.factory} returned {type(model).__name__}, not a torch.nn.Module",
+            "Let the factory build and return the module itself.",
+        )
+    if spec.weights == "random":
+        identity = f"random, seed {seed}"
+    elif pretrained:
+        identity = f"pretrained, {_weights_enum(spec.factory)}"
+    else:
+        identity = load_weights(model, Path(spec.weights))
+    return model.eval().requires_grad_(False), identity
+
+
+def build_inputs(spec: ModelSpec, model: torch.nn.Module, batch_size: int, seed: int) -> Inputs:
+    """Inputs of `batch_size` items on the CPU, the same for the same seed.
+
+    Without a factory of inputs: images (batch_size, 3, height, width) of the model's own size, standard normal.
+    Raises CaseError where a user's factory gives another batch size.
+    """
+    if spec.inputs is None:
+        size = image_size(spec.factory, model)
+        return torch.randn(batch_size, 3, size, size, generator=torch.Generator().manual_seed(seed))
+    torch.manual_seed(seed)
+    inputs = resolve_callable(spec.inputs)(batch_size)
+    if isinstance(inputs, list):
+        inputs = tuple(inputs)
+    if isinstance(inputs, Mapping):
+        inputs = dict(inputs)
+    tensors = tensors_of(inputs)
+    if not tensors:
+        raise CaseError(
+            f"{spec.inputs}({batch_size}) returned {type(inputs).__name__} without a tensor in it",
+            "Return a tensor, a tuple or a dict of tensors.",
+        )
+    first = tensors[0]
+    if first.ndim == 0 or first.shape[0] != batch_size:
+        raise CaseError(
+            f"{spec.inputs}({batch_size}) returned a first tensor of shape {tuple(first.shape)}; "
+            f"its first dimension must be the batch size, {batch_size}",
+            "Build the inputs from the batch size the function is given.",
+        )
+    return inputs  # type: ignore[no-any-return]
+
+
+def image_size(factory: str, model: torch.nn.Module) -> int:
+    """Height and width in pixels of the square images this model wants; 224 where nothing says otherwise."""
+    own = getattr(model, "image_size", None)  # torchvision's vision transformers accept no other size
+    if isinstance(own, int):
+        return own
+    if ":" in factory:
+        return 224
+    transforms = import_torchvision().models.get_model_weights(factory).DEFAULT.transforms()
+    return int(transforms.crop_size[0])
+
+
+def tensors_of(value: Any) -> list[torch.Tensor]:
+    """Every tensor in nested tuples, lists, mappings and dataclass-like outputs, in order."""
+    if isinstance(value, torch.Tensor):
+        return [value]
+    if isinstance(value, Mapping):
+        return [tensor for item in value.values() for tensor in tensors_of(item)]
+    if isinstance(value, (tuple, list)):
+        return [tensor for item in value for tensor in tensors_of(item)]
+    return []
+
+
+def map_tensors(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """The same nest with `change` applied to every tensor."""
+    if isinstance(value, torch.Tensor):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {key: map_tensors(item, change) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return tuple(map_tensors(item, change) for item in value)
+    if isinstance(value, list):
+        return [map_tensors(item, change) for item in value]
+    return value
+
+
+def resolve_callable(name: str) -> Callable[..., Any]:
+    """The object that `package.module:attribute` names. Raises CaseError that says which half is wrong."""
+    module_name, _, attribute = name.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not module_name.startswith(error.name):
+            raise CaseError(
+                f"importing {module_name} failed: {error}", f"Install {error.name}, which {module_name} needs."
+            ) from error
+        where = ", ".join(path or "." for path in sys.path[:3])
+        raise CaseError(
+            f"there is no module {module_name!r} (looked in {where}, …)",
+            "Add its folder to `pythonpath` in the suite; it is relative to the suite file.",
+        ) from error
+    found: Any = module
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            there = ", ".join(sorted(key for key, value in vars(module).items() if callable(value))[:8])
+            raise CaseError(f"{module_name} has no {attribute!r}", f"It has: {there or 'nothing callable'}.")
+        found = getattr(found, part)
+    if not callable(found):
+        raise CaseError(f"{name} is {type(found).__name__}, which cannot be called", "Name a function or a class.")
+    return found  # type: ignore[no-any-return]
+
+
+def load_weights(model: torch.nn.Module, path: Path) -> str:
+    """Load a state_dict file into `model`; returns `file, sha256 …`. Raises CaseError naming the first wrong keys.
+
+    Never unpickles objects: `weights_only=True`.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError as error:
+        raise CaseError(f"there is no weights file {path.name}", "Check `weights` in the suite.") from error
+    except Exception as error:  # torch.load raises nearly anything on a foreign file
+        raise CaseError(
+            f"{path.name} is not a file of plain tensors: {str(error).splitlines()[0]}",
+            "Save it with torch.save(model.state_dict(), path).",
+        ) from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise CaseError(
+            f"{path.name} holds {type(state).__name__}, not a state_dict",
+            "Save it with torch.save(model.state_dict(), path).",
+        )
+    wrong = _differing_keys(model.state_dict(), state)
+    if wrong:
+        raise CaseError(
+            f"{path.name} does not fit {type(model).__name__}: " + "; ".join(wrong[:3]),
+            "Name the architecture that these weights were saved from.",
+        )
+    model.load_state_dict(dict(state))
+    return f"file, sha256 {digest}"
+
+
+def _differing_keys(own: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor]) -> list[str]:
+    missing = [f"{key} is missing" for key in own if key not in given]
+    extra = [f"{key} is not in the model" for key in given if key not in own]
+    shapes = [
+        f"{key} is {tuple(given[key].shape)}, the model wants {tuple(own[key].shape)}"
+        for key in own
+        if key in given and own[key].shape != given[key].shape
+    ]
+    return shapes + missing + extra
+
+
+def _call_factory(spec: ModelSpec) -> Any:
+    if spec.weights == "pretrained":
+        raise CaseError(
+            f"{spec.factory} is your own factory: only torchvision names know `pretrained`",
+            "Load the weights inside the factory, or give `weights` a state_dict file.",
+        )
+    return resolve_callable(spec.factory)(**spec.kwargs)
+
+
+def _from_torchvision(spec: ModelSpec, pretrained: bool) -> Any:
+    models = import_torchvision().models
+    if spec.factory not in models.list_models(module=models):
+        raise CaseError(
+            f"torchvision has no classification model {spec.factory!r}", "`bench list models` names them all."
+        )
+    extra = {"weights": "DEFAULT"} if pretrained else {}
+    try:
+        return models.get_model(spec.factory, **extra, **spec.kwargs)
+    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        entry = _weights_enum(spec.factory)
+        url = str(entry.url)
+        place = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
+        raise CaseError(
+            f"the pretrained weights of {spec.factory} could not be downloaded: {error}",
+            f"Fetch {url} elsewhere and put it at {place}, or give its path as `weights`.",
+        ) from error
+
+
+def _weights_enum(name: str) -> Any:
+    return import_torchvision().models.get_model_weights(name).DEFAULT

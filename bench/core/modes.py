@@ -1,0 +1,90 @@
+"""Modes: what turns an eager model into the callable that is run. One row a mode in `PREPARE`."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from bench.core.models import Inputs
+from bench.errors import Unsupported
+
+Forward = Callable[..., Any]
+
+
+def prepare(model: torch.nn.Module, inputs: Inputs, mode: str) -> tuple[Forward, list[str]]:
+    """The callable for `mode`, and notes for the report.
+
+    `inputs` are on the model's device. torch.compile works at the first call, not here.
+    Raises Unsupported where this torch cannot do `mode`.
+    """
+    base, _, option = mode.partition(":")
+    if base == "eager":
+        return model, []
+    if base == "compile":
+        return _compile(model, option or None)
+    return _torchscript(model, inputs, by_script=option == "script")
+
+
+def _compile(model: torch.nn.Module, option: str | None) -> tuple[Forward, list[str]]:
+    if not hasattr(torch, "compile"):
+        raise Unsupported("this torch has no torch.compile", "Install torch 2.6 or newer.")
+    notes = []
+    on_cpu = all(parameter.device.type == "cpu" for parameter in model.parameters())
+    if option == "reduce-overhead" and on_cpu:
+        notes.append("reduce-overhead is about CUDA graphs: on a CPU it is the default mode")
+    return torch.compile(model, mode=option), notes
+
+
+def _torchscript(model: torch.nn.Module, inputs: Inputs, by_script: bool) -> tuple[Forward, list[str]]:
+    jit = getattr(torch, "jit", None)
+    if jit is None or not hasattr(jit, "trace"):
+        raise Unsupported("this torch has no TorchScript", "Use mode compile.")
+    with warnings.catch_warnings(record=True) as caught, torch.no_grad():
+        warnings.simplefilter("always")
+        try:
+            converted = jit.script(model) if by_script else _trace(jit, model, inputs)
+            frozen = jit.freeze(converted)
+        except (RuntimeError, NotImplementedError, jit.frontend.NotSupportedError) as error:
+            how = "scripted" if by_script else "traced"
+            raise Unsupported(
+                f"TorchScript: the model cannot be {how}: {_first_line(error)}",
+                "Try the other of torchscript and torchscript:script, or exclude this mode.",
+            ) from error
+    notes = [_first_line(item.message) for item in caught if issubclass(item.category, torch.jit.TracerWarning)]
+    if any(issubclass(item.category, DeprecationWarning) for item in caught):
+        notes.append("torch calls TorchScript deprecated")
+    return frozen, list(dict.fromkeys(notes))[:3]
+
+
+def _trace(jit: Any, model: torch.nn.Module, inputs: Inputs) -> Any:
+    # Its own check runs the model again and judges by a fixed tolerance; ours follows (core/equivalence.py).
+    options = {"check_trace": False, "strict": False}
+    if isinstance(inputs, dict):
+        return jit.trace(model, example_kwarg_inputs=inputs, **options)
+    return jit.trace(model, inputs, **options)
+
+
+def _first_line(error: object) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__
+
+
+def compile_counters() -> dict[str, int]:
+    """What torch.compile has done in this process: graphs captured, frames compiled, graph breaks."""
+    from torch._dynamo.utils import counters  # noqa: PLC0415 - half a second that eager need not pay
+
+    return {
+        "graphs": int(counters["stats"]["unique_graphs"]),
+        "frames": int(counters["frames"]["ok"]),
+        "graph_breaks": sum(counters["graph_break"].values()),
+    }
+
+
+def break_reasons() -> list[str]:
+    """Why torch.compile left the graph, most frequent first, at most five."""
+    from torch._dynamo.utils import counters  # noqa: PLC0415 - as above
+
+    return [_first_line(reason) for reason, _ in counters["graph_break"].most_common(5)]

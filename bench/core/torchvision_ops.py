@@ -1,0 +1,48 @@
+"""Import torchvision, also where its compiled extension does not fit the installed torch.
+
+The wheel on the index is built for CUDA. Beside a CPU build of torch its extension cannot load, and
+`import torchvision` dies with "operator torchvision::nms does not exist", though no classification model
+uses that operator. Declaring the two missing operator schemas is enough for every such model.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+from bench.errors import CaseError
+
+_SIGNATURE = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+# A Library object undoes its definitions when it is collected, so it lives as long as the process.
+_kept: list[torch.library.Library] = []
+
+
+def import_torchvision() -> ModuleType:
+    """The torchvision module. Raises CaseError where it is not installed or breaks on import."""
+    if importlib.util.find_spec("torchvision") is None:
+        raise CaseError("torchvision is not installed", "Install it beside your torch: pip install torchvision")
+    if not extension_loads() and not _kept:
+        library = torch.library.Library("torchvision", "DEF")  # noqa: TOR901 - kept alive on purpose
+        for name in ("nms", "qnms"):
+            library.define(name + _SIGNATURE)
+        _kept.append(library)
+    import torchvision  # noqa: PLC0415 - only importable once the schemas above are declared
+
+    return torchvision  # type: ignore[no-any-return]
+
+
+def extension_loads() -> bool:
+    """True where torchvision's compiled operators fit this torch."""
+    spec = importlib.util.find_spec("torchvision")
+    if spec is None or spec.origin is None:
+        return False
+    for path in sorted(Path(spec.origin).parent.glob("_C*.so")) + sorted(Path(spec.origin).parent.glob("_C*.pyd")):
+        try:
+            torch.ops.load_library(str(path))
+        except OSError:
+            continue
+        return True
+    return False

@@ -1,0 +1,217 @@
+"""Processes: a round's parent interpreter, its children one at a time, and what they say.
+
+The main process only sleeps here, in `selectors`, until a message, a timeout or the next tick.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from bench.errors import LaunchError
+
+READY_S = 180.0
+TICK_S = 0.5
+TAIL_BYTES = 4096
+# `-P` keeps the user's working directory off the path; the package's own folder goes to its end.
+_BOOT = "import sys; sys.path.append(sys.argv[1]); from bench.measure.parent import serve; serve()"
+_PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
+
+Message = dict[str, Any]
+
+
+class RoundParent(Protocol):
+    """One fresh interpreter that measures cases, each in a process of its own."""
+
+    def __enter__(self) -> Self: ...  # noqa: D105
+    def __exit__(self, *_: object) -> None: ...  # noqa: D105
+
+    def run(self, request: Mapping[str, Any], limits: Mapping[str, float]) -> Iterator[Message]:
+        """Messages of one child until its `exit`, with a `tick` every half second."""
+
+    def probe(self, compute: bool) -> Message:
+        """What torch says of itself in a child process."""
+
+
+class Launcher(Protocol):
+    """Starts round parents. The real one is `Interpreter`; a scripted one stands here in tests."""
+
+    def start(self, environment: Mapping[str, str]) -> RoundParent:
+        """A round parent whose process sees `environment` on top of ours."""
+
+
+class Interpreter:
+    """Starts round parents with one Python interpreter."""
+
+    def __init__(self, python: str = sys.executable) -> None:
+        self.python = python
+
+    def start(self, environment: Mapping[str, str]) -> ForkingParent:
+        """A fresh interpreter. Raises LaunchError where it does not come up."""
+        return ForkingParent(self.python, environment)
+
+
+class ForkingParent:
+    """The main process's side of `measure/parent.py`."""
+
+    def __init__(self, python: str, environment: Mapping[str, str]) -> None:
+        try:
+            self._process = subprocess.Popen(
+                [python, "-P", "-c", _BOOT, _PACKAGE_ROOT],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**os.environ, **environment},
+                start_new_session=True,  # Ctrl-C at the terminal reaches the main process alone
+            )
+        except OSError as error:
+            raise LaunchError(f"cannot start {python}: {error.strerror}. Name a Python that has torch.") from error
+        self._child: int | None = None
+        self._lines = b""
+        self._tail = b""
+        self._ready: Message = {}
+        self._selector = selectors.DefaultSelector()
+        for stream in (self._process.stdout, self._process.stderr):
+            assert stream is not None
+            os.set_blocking(stream.fileno(), False)
+            self._selector.register(stream, selectors.EVENT_READ)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the child, if any, and the parent; return once both are gone."""
+        self._kill_child()
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        if kind is not None:
+            self._process.kill()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._selector.close()
+        for stream in (self._process.stdout, self._process.stderr):
+            assert stream is not None
+            stream.close()
+
+    def wait_ready(self) -> Message:
+        """The parent's `ready` message. Raises LaunchError with its last words where torch does not import."""
+        if not self._ready:
+            for message in self._messages(READY_S):
+                if message["event"] == "ready":
+                    self._ready = message
+                    break
+                if message["event"] in ("gone", "timeout"):
+                    raise LaunchError(self._no_start(message["event"]))
+        return self._ready
+
+    def probe(self, compute: bool = False) -> Message:
+        """What torch says of itself in a child process. Raises LaunchError where that child dies."""
+        answer: Message | None = None
+        for message in self.run({"do": "probe", "compute": compute}, {"load": READY_S}):
+            if message["event"] == "probed":
+                answer = message
+        if answer is None:
+            raise LaunchError(f"torch could not be asked about itself. Its last words:\n{self.tail()}")
+        return {**answer, "torchvision": self._ready.get("torchvision", "")}
+
+    def run(self, request: Mapping[str, Any], limits: Mapping[str, float]) -> Iterator[Message]:
+        """Send one request; yield its messages, `tick` every half second, `timeout` with its phase, last `exit`."""
+        self.wait_ready()
+        self._tail = b""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(request).encode() + b"\n")
+        self._process.stdin.flush()
+        phase = "load"
+        since = time.monotonic()
+        while True:
+            left = limits.get(phase, limits["load"]) - (time.monotonic() - since)
+            for message in self._messages(max(left, 0.0), TICK_S):
+                if message["event"] == "timeout":
+                    yield {"event": "timeout", "phase": phase, "limit_s": limits.get(phase, limits["load"])}
+                    self._kill_child()
+                    phase, since = "ending", time.monotonic()
+                    limits = {**limits, "ending": 30.0}
+                    break
+                if message["event"] == "started":
+                    self._child = message["pid"]
+                yield {**message, "tail": self.tail()} if message["event"] in ("exit", "gone") else message
+                if message["event"] in ("exit", "gone"):
+                    self._child = None
+                    return
+                if message["event"] == "phase":
+                    phase, since = message["phase"], time.monotonic()
+                    break
+
+    def tail(self) -> str:
+        """The last few kilobytes that the child printed."""
+        return self._tail.decode("utf-8", "replace")
+
+    def _messages(self, limit_s: float, tick_s: float | None = None) -> Iterator[Message]:
+        """Messages as they come; `tick` between them; `timeout` after `limit_s`; `gone` where the parent died."""
+        end = time.monotonic() + limit_s
+        while True:
+            while b"\n" in self._lines:
+                line, self._lines = self._lines.split(b"\n", 1)
+                message = _parse(line)
+                if message is not None:
+                    yield message
+            left = end - time.monotonic()
+            if left <= 0:
+                yield {"event": "timeout"}
+                return
+            ready = self._selector.select(left if tick_s is None else min(left, tick_s))
+            if not ready and tick_s is not None:
+                yield {"event": "tick"}
+            for key, _ in ready:
+                if not self._read(key.fileobj):
+                    yield {"event": "gone"}
+                    return
+
+    def _read(self, stream: Any) -> bool:
+        """Take what is there; False where the parent's message pipe has closed."""
+        data = os.read(stream.fileno(), 1 << 20)
+        if stream is self._process.stderr:
+            if not data:
+                self._selector.unregister(stream)
+            self._tail = (self._tail + data)[-TAIL_BYTES:]
+            return True
+        self._lines += data
+        return bool(data)
+
+    def _kill_child(self) -> None:
+        if self._child is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._child, signal.SIGKILL)
+
+    def _no_start(self, how: str) -> str:
+        self._process.kill()
+        self._process.wait()
+        last = [line for line in self.tail().splitlines() if line.strip()]
+        said = last[-1] if last else "nothing was printed"
+        why = f"did not come up in {READY_S:.0f} s" if how == "timeout" else "ended before it was ready"
+        return f"the measuring interpreter {why}: {said}. `bench doctor` checks the installation."
+
+
+def _parse(line: bytes) -> Message | None:
+    """One message; None for a blank line or the torn one of a child that was killed."""
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return None
+    return message if isinstance(message, dict) and "event" in message else None

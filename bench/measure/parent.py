@@ -1,0 +1,161 @@
+"""The round's parent: a fresh interpreter that imports torch, runs nothing, and forks one child a case.
+
+It reads one request a line from standard input and passes on, a line each, what its children say. A child's
+own standard output and error go to this process's standard error, so a model that prints cannot break a
+message. Where there is no fork, the interpreter serves one request itself and ends.
+
+Loads only what core loads. Not imported by the main process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import faulthandler
+import json
+import os
+import resource
+import signal
+import sys
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from bench.core import devices
+from bench.core.session import InferenceSession
+from bench.core.torchvision_ops import extension_loads, import_torchvision
+from bench.errors import CaseError
+from bench.measure.clock import monotonic
+from bench.measure.worker import Call, Request, Session, measure
+
+_PR_SET_PDEATHSIG = 1
+
+
+class TorchEdge:
+    """The real measuring edge: torch, the kernel's memory figures, the monotonic clock."""
+
+    clock = staticmethod(monotonic)
+
+    def session(self, request: Request) -> Session:
+        """An InferenceSession; the compile cache is set before anything compiles."""
+        if request.cache_dir is not None:
+            os.environ["TORCHINDUCTOR_CACHE_DIR"] = request.cache_dir
+            os.environ["TRITON_CACHE_DIR"] = str(Path(request.cache_dir) / "triton")
+        return InferenceSession(request.case, request.spec, request.seed, request.pythonpath)
+
+    def quiet(self) -> AbstractContextManager[object]:
+        """No gradients, and no bookkeeping for them."""
+        return torch.inference_mode()
+
+    def describe(self, session: Session) -> dict[str, Any]:
+        """`device` as torch names it, its `kind`, and the GPU's `uuid` or None."""
+        device = session.device
+        return {"device": str(device), "kind": device.type, "uuid": devices.uuid(device)}
+
+    def memory(self, session: Session) -> dict[str, Any]:
+        """Peak resident bytes from the kernel, and what torch's allocator says of the device."""
+        scale = 1 if sys.platform == "darwin" else 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
+        return {"peak_rss_bytes": peak, **devices.peak_memory(session.device)}
+
+    def resident(self) -> int:
+        """Resident bytes now; the peak so far where the kernel has no such file."""
+        try:
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+        except OSError:
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return pages * resource.getpagesize()
+
+    def device_clock(self, session: Session, call: Call) -> devices.DeviceClock | None:
+        """CUDA events, or None."""
+        return devices.device_clock(session.device, call)
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        """As torch says it."""
+        return devices.is_out_of_memory(error)
+
+
+def serve() -> None:
+    """Answer requests until standard input ends."""
+    out = _take_stdout()
+    _die_with_parent()
+    try:
+        import_torchvision()
+    except CaseError as error:
+        torchvision_problem = str(error)
+    else:
+        torchvision_problem = ""
+    _say(out, {"event": "ready", "pid": os.getpid(), "torchvision": torchvision_problem})
+    for line in sys.stdin:
+        request = json.loads(line)
+        if hasattr(os, "fork"):
+            _in_a_child(request, out)
+        else:
+            _answer(request, out)
+            return
+
+
+def _in_a_child(request: Mapping[str, Any], out: IO[str]) -> None:
+    pid = os.fork()
+    if pid == 0:
+        # A group of its own: whatever the model starts can be ended with it. Ctrl-C is not its affair.
+        os.setpgid(0, 0)
+        _die_with_parent()
+        _prefer_as_victim()
+        faulthandler.enable()  # a segmentation fault then names the Python line it came from
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        _answer(request, out)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+    _, status, usage = os.wait4(pid, 0)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)  # compile workers and the like that outlived it
+    code = os.waitstatus_to_exitcode(status)
+    _say(out, {"event": "exit", "pid": pid, "code": code, "cpu_s": usage.ru_utime + usage.ru_stime})
+
+
+def _answer(request: Mapping[str, Any], out: IO[str]) -> None:
+    if request["do"] == "measure":
+        measure(Request.from_json(request["request"]), TorchEdge(), lambda message: _say(out, message))
+    else:
+        _say(out, {"event": "probed", **_probe(bool(request.get("compute")))})
+
+
+def _probe(compute: bool) -> dict[str, Any]:
+    """What torch says of itself here; with `compute`, also what each device makes of a small computation."""
+    facts = devices.facts()
+    return {
+        "torch": facts,
+        "torchvision_extension": extension_loads(),
+        "devices": devices.try_all() if compute else {},
+    }
+
+
+def _take_stdout() -> IO[str]:
+    """The pipe to the main process under a number nobody expects; what prints goes to standard error from now on."""
+    kept = os.dup(1)
+    os.set_inheritable(kept, False)
+    os.dup2(2, 1)
+    return os.fdopen(kept, "w", encoding="utf-8", newline="\n")
+
+
+def _say(out: IO[str], message: Mapping[str, Any]) -> None:
+    # The leading newline ends whatever half line a killed child left behind.
+    out.write("\n" + json.dumps(message) + "\n")
+    out.flush()
+
+
+def _die_with_parent() -> None:
+    """Linux: be killed when the process that started this one ends, however it ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _prefer_as_victim() -> None:
+    """Linux: where memory runs out, the kernel should end the case, not the run."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")

@@ -1,0 +1,281 @@
+"""The measured process: one case, one round, from nothing to raw samples.
+
+Only the standard library, torch (through core) and the model's own packages are loaded here. What is seen
+leaves as messages through `emit`; the parent process turns them into a record.
+
+Messages, in order: started · phase (load, prepare, first_call, warm_up, measure) · stream (begin, end) ·
+measured · phase (check) · checked. Or, at any point: failed.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import traceback
+import warnings
+from array import array
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from bench.errors import CaseError, Unsupported
+from bench.measure.clock import Clock
+from bench.measure.steady import Steady, WarmUpRule
+from bench.plan.case import Case, ModelSpec
+
+Emit = Callable[[Mapping[str, Any]], None]
+Call = Callable[[], object]
+MOST_SAMPLES = 100_000
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the parent process asks of one measured process. All of it is plain JSON on the way."""
+
+    case: Case
+    spec: ModelSpec
+    pythonpath: tuple[str, ...]
+    min_samples: int
+    max_ns: int
+    seed: int
+    warm_up: WarmUpRule
+    check: bool
+    cold: bool | None
+    cache_dir: str | None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Request:
+        """The request that `dataclasses.asdict` made JSON of."""
+        nested = {
+            "case": Case(**data["case"]),
+            "spec": ModelSpec(**data["spec"]),
+            "warm_up": WarmUpRule(**data["warm_up"]),
+            "pythonpath": tuple(data["pythonpath"]),
+        }
+        return cls(**{**data, **nested})
+
+
+class Session(Protocol):
+    """What the worker needs of an InferenceSession; a scripted one stands here in tests."""
+
+    device: Any
+    notes: list[str]
+    weights: str
+    wait: Callable[[], None]
+
+    def load(self) -> None: ...  # noqa: D102
+    def prepare(self) -> None: ...  # noqa: D102
+    def bound(self) -> Call: ...  # noqa: D102
+    def compiled(self) -> dict[str, Any] | None: ...  # noqa: D102
+    def check(self) -> Any: ...  # noqa: D102
+
+
+class Edge(Protocol):
+    """The measuring edge: everything the worker touches that is real. `TorchEdge` is the real one."""
+
+    clock: Clock
+
+    def session(self, request: Request) -> Session:
+        """The session of the request's case, not yet loaded."""
+
+    def quiet(self) -> AbstractContextManager[object]:
+        """The context timed calls run in: no gradients."""
+
+    def describe(self, session: Session) -> dict[str, Any]:
+        """Resolved device, its kind and UUID."""
+
+    def memory(self, session: Session) -> dict[str, Any]:
+        """Peak memory so far, bytes; a text where there is no number."""
+
+    def resident(self) -> int:
+        """Resident bytes of this process now."""
+
+    def device_clock(self, session: Session, call: Call) -> Any:
+        """A callable that also times on the device, with `samples_ns()`; None where there is no such clock."""
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        """Whether `error` says that memory ran out."""
+
+
+def measure(request: Request, edge: Edge, emit: Emit) -> None:
+    """Measure one case once. Never raises: a crash becomes a `failed` message, for here that is the feature."""
+    phase = "load"
+
+    def enter(name: str) -> None:
+        nonlocal phase
+        phase = name
+        emit({"event": "phase", "phase": name})
+
+    try:
+        emit({"event": "started", "pid": os.getpid()})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a library's advice to its caller is not news about this case
+            session = _measure(request, edge, emit, enter)
+            if request.check:
+                enter("check")
+                emit({"event": "checked", **vars(session.check())})
+    except BaseException as error:  # the model may raise anything, SystemExit included
+        emit({"event": "failed", "phase": phase, **_explain(error, edge)})
+
+
+def _measure(request: Request, edge: Edge, emit: Emit, enter: Callable[[str], None]) -> Session:
+    session = edge.session(request)
+    clock = edge.clock
+    before_load = edge.resident()
+    enter("load")
+    start = clock()
+    session.load()
+    loaded = clock()
+    emit({"event": "device", **edge.describe(session)})
+    enter("prepare")
+    prepare_start = clock()
+    session.prepare()
+    prepared = clock()
+    call = session.bound()
+    on_accelerator = edge.describe(session)["kind"] != "cpu"
+    with edge.quiet():
+        enter("first_call")
+        first_start = clock()
+        call()
+        session.wait()
+        first_end = clock()
+        session.compiled()  # raises where nothing was compiled: no need to warm that up
+        enter("warm_up")
+        gc.collect()
+        gc.disable()  # a collection inside a timed call would be ours, not the model's
+        steady = warm_up(call, session.wait, clock, request.warm_up, _compilations(session))
+        before = session.compiled()
+        enter("measure")
+        samples, elapsed = timed_calls(call, session.wait, clock, request.max_ns, request.min_samples)
+        stream = {"items": len(samples) * request.case.batch_size, "elapsed_ns": elapsed}
+        device_samples: list[int] = []
+        if on_accelerator:
+            stream, device_samples = _stream(request, session, edge, call, emit)
+        gc.enable()
+    emit(
+        {
+            "event": "measured",
+            "phases": {
+                "load_s": (loaded - start) / 1e9,
+                "prepare_s": (prepared - prepare_start) / 1e9,
+                "first_call_s": (first_end - first_start) / 1e9,
+            },
+            "warm_up": {
+                "samples_ns": steady.samples_ns.tolist(),
+                "steady": steady.steady,
+                "cut": len(steady.samples_ns),
+            },
+            "samples_ns": samples.tolist(),
+            "device_samples_ns": device_samples,
+            "stream": stream,
+            "compiled": _compiled(before, session.compiled(), request.cold),
+            "memory": {"before_load_rss_bytes": before_load, **edge.memory(session)},
+            "weights": session.weights,
+            "notes": session.notes,
+        }
+    )
+    return session
+
+
+def warm_up(
+    call: Call, wait: Call, clock: Clock, rule: WarmUpRule, compilations: Callable[[], int] = lambda: 0
+) -> Steady:
+    """Call until times are steady or the cap is reached."""
+    steady = Steady(rule)
+    while True:
+        wait()
+        start = clock()
+        call()
+        wait()
+        if steady.feed(clock() - start, compilations()):
+            return steady
+
+
+def timed_calls(call: Call, wait: Call, clock: Clock, max_ns: int, least: int) -> tuple[array[int], int]:
+    """Nanoseconds of each call, synchronised on both sides, and of all of them together.
+
+    Goes on for `max_ns`, and until `least` calls are made. Nothing is removed.
+    """
+    samples = array("q")
+    append = samples.append
+    wait()
+    begin = clock()
+    end = begin + max_ns
+    while True:
+        start = clock()
+        call()
+        wait()
+        stop = clock()
+        append(stop - start)
+        if (stop >= end and len(samples) >= least) or len(samples) >= MOST_SAMPLES:
+            return samples, stop - begin
+
+
+def _stream(
+    request: Request, session: Session, edge: Edge, call: Call, emit: Emit
+) -> tuple[dict[str, int], list[int]]:
+    """Back-to-back calls without waiting in between, then calls timed by the device's own clock.
+
+    At least a second of work: the energy counter of a GPU ticks every 20 to 100 ms.
+    """
+    clock, wait = edge.clock, session.wait
+    least_ns = max(1_200_000_000, request.max_ns // 2)
+    count = 0
+    wait()
+    emit({"event": "stream", "edge": "begin"})
+    begin = clock()
+    while clock() - begin < least_ns:
+        for _ in range(8):  # a bounded queue: waiting once in eight keeps memory and the overrun small
+            call()
+        count += 8
+        if count % 64 == 0:
+            wait()
+    wait()
+    elapsed = clock() - begin
+    emit({"event": "stream", "edge": "end"})
+    on_device = edge.device_clock(session, call)
+    samples: list[int] = []
+    if on_device is not None:
+        end = clock() + request.max_ns // 4
+        while clock() < end:
+            on_device()
+            wait()
+        samples = on_device.samples_ns()
+    return {"items": count * request.case.batch_size, "elapsed_ns": elapsed}, samples
+
+
+def _compiled(before: dict[str, Any] | None, after: dict[str, Any] | None, cold: bool | None) -> dict[str, Any] | None:
+    """What torch.compile did in all, and how much of it while the case was measured."""
+    if before is None or after is None:
+        return None
+    kept = {key: after[key] for key in ("graphs", "graph_breaks", "break_reasons")}
+    return {**kept, "recompiles": after["frames"] - before["frames"], "cold": cold}
+
+
+def _compilations(session: Session) -> Callable[[], int]:
+    if session.compiled() is None:
+        return lambda: 0
+    return lambda: (session.compiled() or {}).get("frames", 0)
+
+
+def _explain(error: BaseException, edge: Edge) -> dict[str, Any]:
+    message, advice, status = str(error) or type(error).__name__, "", "failed"
+    if isinstance(error, Unsupported):
+        status, advice = "unsupported", error.advice
+    elif isinstance(error, CaseError):
+        advice = error.advice
+    elif isinstance(error, SystemExit):
+        code = "" if error.code is None else repr(error.code)
+        message = f"the model called sys.exit({code})"
+        advice = "A model must not end the process: raise an exception instead."
+    elif edge.is_out_of_memory(error):
+        status = "out_of_memory"
+        advice = "Use a smaller batch size or a lower precision."
+    return {
+        "status": status,
+        "type": type(error).__name__,
+        "message": message[:2000],
+        "advice": advice,
+        "traceback": "".join(traceback.format_exception(error))[-6000:],
+    }

@@ -1,0 +1,136 @@
+"""From the lines of a journal to a report: every declared case is there, whatever became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench import __version__
+from bench.plan.case import Case
+from bench.report.derive import derive, relate
+from bench.report.schema import (
+    CaseRecord,
+    Cost,
+    Environment,
+    Equivalence,
+    Failure,
+    Generator,
+    Report,
+    Result,
+    Round,
+    SuiteRecord,
+)
+
+GENERATOR = Generator(name="bench", version=__version__)
+
+
+@dataclass
+class Seen:
+    """Everything the journal holds of one case."""
+
+    rounds: list[Round] = field(default_factory=list)
+    weights: str | None = None
+    equivalence: Equivalence | None = None
+    ended: Mapping[str, Any] | None = None
+
+
+@dataclass
+class Run:
+    """A journal read back: its header, and what was seen of each case by id."""
+
+    header: Mapping[str, Any]
+    seen: dict[str, Seen]
+    elapsed_s: float = 0.0
+
+    def of(self, case: Case) -> Seen:
+        """What was seen of `case`; nothing, where the journal does not know it."""
+        return self.seen.setdefault(case.id, Seen())
+
+
+def replay(lines: Iterable[Mapping[str, Any]]) -> Run:
+    """Read a journal back; of an empty one, the header is empty."""
+    run = Run({}, {})
+    for line in lines:
+        if line["kind"] == "header":
+            run.header = line
+            continue
+        seen = run.seen.setdefault(line["case"], Seen())
+        run.elapsed_s = line["elapsed_s"]
+        if line["kind"] == "round":
+            seen.rounds.append(Round.model_validate(line["round"]))
+            seen.weights = line["weights"]
+        elif line["kind"] == "checked":
+            seen.equivalence = Equivalence.model_validate(line["equivalence"])
+        elif line["kind"] == "ended":
+            seen.ended = line
+    return run
+
+
+def build(run: Run, cases: Iterable[Case], finished_at: str, interrupted: bool) -> Report:
+    """The report of `run`, without target verdicts (judge/targets.py adds them)."""
+    header = run.header
+    results = relate([_result(case, run.of(case), header["environment_id"], interrupted) for case in cases])
+    return Report(
+        generator=GENERATOR,
+        run_id=header["run_id"],
+        started_at=header["started_at"],
+        finished_at=finished_at,
+        status="interrupted" if interrupted else "complete",
+        suite=SuiteRecord.model_validate(header["suite"]),
+        environments={header["environment_id"]: Environment.model_validate(header["environment"])},
+        results=results,
+        targets=[],
+        cost=_cost(results, run.elapsed_s, header["suite"]["measure"].get("budget_s")),
+        notes=list(header.get("notes", [])),
+    )
+
+
+def _result(case: Case, seen: Seen, environment: str, interrupted: bool) -> Result:
+    record = CaseRecord(id=case.id, **case.axes)
+    status, failure, notes = "ok", None, []
+    if seen.ended is not None:
+        status = seen.ended["status"]
+        failure = None if seen.ended["failure"] is None else Failure.model_validate(seen.ended["failure"])
+        if seen.ended["note"]:
+            notes.append(seen.ended["note"])
+    elif not seen.rounds:
+        status = "skipped"
+        failure = Failure(phase=None, type="Skipped", message="the run was interrupted before its turn")
+    elif interrupted:
+        notes.append(f"interrupted after {len(seen.rounds)} of its rounds")
+    missing = None if seen.rounds else _why_nothing(status, failure)
+    for each in seen.rounds:
+        notes += [note for note in each.notes if note not in notes]
+    return Result(
+        case=record,
+        status=status,  # type: ignore[arg-type]
+        failure=failure,
+        environment=environment,
+        metrics=derive(record, seen.rounds, missing),
+        equivalence=seen.equivalence or Equivalence(status="unchecked", reason=missing or "the check did not finish"),
+        weights=seen.weights,
+        rounds=seen.rounds,
+        notes=notes,
+    )
+
+
+def _why_nothing(status: str, failure: Failure | None) -> str:
+    said = status.replace("_", " ")
+    if failure is None:
+        return said
+    if status in ("skipped", "unsupported"):
+        return f"{said}: {failure.message}"
+    return f"{said} in {failure.phase}" if failure.phase else said
+
+
+def _cost(results: list[Result], wall_s: float, budget_s: float | None) -> Cost:
+    calls_ns, compile_s = 0, 0.0
+    for result in results:
+        for each in result.rounds:
+            calls_ns += sum(each.samples_ns) + sum(each.warm_up.samples_ns) + sum(each.device_samples_ns)
+            if each.stream.elapsed_ns and each.device != "cpu":
+                calls_ns += each.stream.elapsed_ns  # on a CPU the stream is the samples themselves
+            if result.case.mode != "eager":
+                compile_s += each.phases.prepare_s + each.phases.first_call_s
+    return Cost(wall_s=wall_s, calls_s=calls_ns / 1e9, compile_s=compile_s, budget_s=budget_s)

@@ -1,0 +1,248 @@
+"""The report: what was seen, as one JSON document a run.
+
+History of the format
+    1   first version
+
+A reader checks `schema` before anything else. Readers ignore keys they do not know, so a newer
+minor addition opens in an older program. Unknown is null with a reason, never 0. Raw samples are
+kept; `metrics` is derived from them (report/derive.py) and recomputed by anything that judges.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+SCHEMA = 1
+
+Status = Literal[
+    "ok", "failed", "crashed", "timeout", "out_of_memory", "unsupported", "skipped"
+]
+Phase = Literal["load", "prepare", "first_call", "warm_up", "measure"]
+Verdict = Literal["met", "missed", "inconclusive", "unavailable"]
+
+
+class Record(BaseModel):
+    """Frozen, and tolerant of keys that a newer version may have added."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class Missing(Record):
+    """A figure that could not be read, and why."""
+
+    value: None = None
+    reason: str
+
+
+class Reading(Record):
+    """One metric of one case. `low` and `high` bound it at 95 %; `n` counts the calls or processes behind it.
+
+    A refused percentile has `value` null and a `reason`; where only an upper bound is supported, `high`
+    holds it and the reason says so.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    reason: str | None = None
+
+
+# A counter or gauge of one round: a number, a short text, or null with its reason.
+Figure = Annotated[float | int | bool | str | Missing, Field(union_mode="left_to_right")]
+Figures = dict[str, Figure]
+# Facts about a machine: whatever JSON says them best; unknown ones are {"value": null, "reason": …}.
+Facts = dict[str, JsonValue]
+
+
+class Generator(Record):
+    """The program that wrote the report."""
+
+    name: str
+    version: str
+
+
+class CaseRecord(Record):
+    """The axes of one case, and its stable id."""
+
+    id: str
+    model: str
+    device: str
+    batch_size: int
+    mode: str
+    precision: str = "fp32"
+    channels_last: bool = False
+    threads: int | None = None
+
+
+class Failure(Record):
+    """Why a case has no (further) measurement. `signal` names the signal that ended its process."""
+
+    phase: Phase | None
+    type: str
+    message: str
+    signal: str | None = None
+    advice: str = ""
+    traceback: str | None = None
+    output_tail: str | None = None
+
+
+class Equivalence(Record):
+    """This mode's output against eager's, on the same seeded input and weights.
+
+    `max_abs` and `max_rel` are the largest difference, absolute and relative to the largest output;
+    `tolerance` is in the same unit as `max_abs`.
+    """
+
+    status: Literal["reference", "equal", "different", "unchecked"]
+    max_abs: float | None = None
+    max_rel: float | None = None
+    tolerance: float | None = None
+    reason: str | None = None
+
+
+class Phases(Record):
+    """Seconds spent before the warm-up: building and moving the model, converting it, and the first call."""
+
+    load_s: float
+    prepare_s: float
+    first_call_s: float
+
+
+class WarmUp(Record):
+    """Calls made until times were steady. `cut` counts them; `steady` is false where the cap came first."""
+
+    samples_ns: list[int]
+    steady: bool
+    cut: int
+
+
+class Stream(Record):
+    """Back-to-back calls without waiting in between: `items` finished in `elapsed_ns`."""
+
+    items: int
+    elapsed_ns: int
+
+
+class Compiled(Record):
+    """What torch.compile says it did. `cold` is null where the cache was not ours to empty."""
+
+    cold: bool | None
+    graphs: int | None = None
+    graph_breaks: int | None = None
+    recompiles: int | None = None
+    break_reasons: list[str] = []
+
+
+class Round(Record):
+    """One fresh process of one case. Times in `_ns` are integers from one monotonic clock."""
+
+    round: int
+    pid: int
+    started_at: str
+    seconds: float
+    device: str
+    phases: Phases
+    warm_up: WarmUp
+    samples_ns: list[int]
+    device_samples_ns: list[int] = []
+    stream: Stream
+    compiled: Compiled | None = None
+    memory: Figures = {}
+    system: Figures = {}
+    gpu: Figures = {}
+    noise: list[str] = []
+    notes: list[str] = []
+
+
+class Result(Record):
+    """Everything seen of one case."""
+
+    case: CaseRecord
+    status: Status
+    failure: Failure | None = None
+    environment: str
+    metrics: dict[str, Reading]
+    equivalence: Equivalence
+    weights: str | None = None
+    rounds: list[Round] = []
+    notes: list[str] = []
+
+
+class TargetVerdict(Record):
+    """One target held against one case. `limit` is the user's number, `better` the metric's direction."""
+
+    case: str
+    metric: str
+    limit: float
+    bound: Literal["max", "min"]
+    better: Literal["lower", "higher", "neither"]
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    verdict: Verdict
+    reason: str | None = None
+
+
+class SuiteRecord(Record):
+    """What was asked, resolved: every default filled in."""
+
+    name: str
+    description: str
+    matrix: dict[str, Any]
+    models: dict[str, Any] = {}
+    measure: dict[str, Any]
+    targets: list[dict[str, Any]]
+    sha256: str
+
+
+class Environment(Record):
+    """All that decides speed on this machine, in sections."""
+
+    host: str
+    cpu: Facts
+    memory: Facts
+    os: Facts
+    python: Facts
+    packages: Facts
+    torch: Facts
+    threads: Facts
+    gpu: list[Facts]
+    limits: Facts
+    git: Facts
+
+
+class Cost(Record):
+    """What the run cost, in seconds of wall time; `calls_s` is the part spent inside timed or warm-up calls."""
+
+    wall_s: float
+    calls_s: float
+    compile_s: float
+    budget_s: float | None = None
+
+
+class Report(Record):
+    """One run."""
+
+    schema_: Annotated[Literal[1], Field(alias="schema")] = SCHEMA
+    generator: Generator
+    run_id: str
+    started_at: str
+    finished_at: str
+    status: Literal["complete", "interrupted"]
+    suite: SuiteRecord
+    environments: dict[str, Environment]
+    results: list[Result]
+    targets: list[TargetVerdict]
+    cost: Cost | None = None
+    notes: list[str] = []
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, populate_by_name=True)
+
+
+def report_schema() -> dict[str, Any]:
+    """The JSON Schema, draft 2020-12, of a report as it is written."""
+    schema = Report.model_json_schema(by_alias=True, mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "bench report"}

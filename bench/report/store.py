@@ -1,0 +1,211 @@
+"""Files: the journal of a run at work, and the report it becomes. Reports are written whole or not at all.
+
+While a run is at work, `REPORT.json.partial/` lies beside the place of its report: `journal.jsonl`, one line
+for each thing that must not be lost, forced to disk before the run goes on; and the run's own compile cache.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from pydantic import ValidationError
+
+from bench.errors import OutputError, ReportError
+from bench.report.schema import SCHEMA, Report
+
+try:
+    import fcntl
+except ImportError:  # Windows: two runs on one journal are then not kept apart
+    fcntl = None  # type: ignore[assignment]
+
+Line = dict[str, Any]
+
+
+def partial_folder(report: Path) -> Path:
+    """Where a run keeps what it has until `report` is whole."""
+    return report.with_name(report.name + ".partial")
+
+
+class Journal:
+    """An append-only file of JSON lines; a line counts once it is on the disk. A torn last line is dropped.
+
+    Opening it takes a lock: a second run on the same journal is refused with OutputError.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / "journal.jsonl"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file: IO[bytes] = self.path.open("a+b")
+        except OSError as error:
+            raise OutputError(_cannot("write in", folder.parent, error)) from error
+        self._lock()
+        self._drop_torn_line()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def append(self, line: Line) -> None:
+        """Add one line and wait until it is on the disk. Raises OutputError where the disk is full or gone."""
+        try:
+            self._file.write(json.dumps(line, separators=(",", ":"), allow_nan=False).encode() + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise OutputError(_cannot("write", self.path, error) + " Finished rounds are kept; --resume goes on.") from error
+
+    def lines(self) -> Iterator[Line]:
+        """Every line from the first. Raises ReportError for one that is not JSON."""
+        with self.path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    yield json.loads(line)
+                except ValueError as error:
+                    raise ReportError(
+                        f"{self.path}:{number}: this line of the journal is damaged. "
+                        "Move the folder away and run again without --resume."
+                    ) from error
+
+    def is_empty(self) -> bool:
+        """True where nothing was written yet, or all of it is gone."""
+        return not self.path.exists() or self.path.stat().st_size == 0
+
+    def discard(self) -> None:
+        """Remove the journal and the compile cache: the report is whole."""
+        self._file.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _lock(self) -> None:
+        if fcntl is None:
+            return
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._file.close()
+            raise OutputError(f"{self.folder}: another run is at work on this report. Wait for it, or choose another -o.") from error
+
+    def _drop_torn_line(self) -> None:
+        self._file.seek(0)
+        content = self._file.read()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            self._file.truncate(whole)
+
+
+def write_report(report: Report, path: Path, replace: bool = False) -> None:
+    """Write `report` to `path`, whole or not at all. Raises OutputError; an existing file stays unless `replace`."""
+    text = report.model_dump_json(by_alias=True)
+    write_text(text + "\n", path, replace)
+
+
+def write_text(text: str, path: Path, replace: bool = False) -> None:
+    """Write a whole file under a name of its own, then give it its name in one step."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).chmod(0o644)
+            if replace:
+                Path(name).replace(path)
+            else:
+                os.link(name, path)  # unlike a rename, this fails where something already has the name
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                Path(name).unlink()
+    except FileExistsError as error:
+        raise OutputError(f"{path} is already there. Choose another -o, or replace it with --force.") from error
+    except OSError as error:
+        raise OutputError(_cannot("write", path, error)) from error
+
+
+def read_report(path: Path) -> Report:
+    """The report in a file. Raises ReportError that names the file, the place, and what to do."""
+    try:
+        return parse_report(path.read_text(encoding="utf-8"), str(path))
+    except FileNotFoundError as error:
+        raise ReportError(f"{path}: there is no such file. A run writes its report under reports/.") from error
+    except UnicodeDecodeError as error:
+        raise ReportError(f"{path}: not text in UTF-8, so not a report. Name a JSON report of `bench run`.") from error
+    except OSError as error:
+        raise ReportError(_cannot("read", path, error)) from error
+
+
+def parse_report(text: str, name: str) -> Report:
+    """The report in `text`; `name` is what errors call it."""
+    try:
+        data = json.loads(text)
+    except RecursionError as error:
+        raise ReportError(f"{name}: nested too deeply to be a report.") from error
+    except ValueError as error:
+        raise ReportError(_not_json(name, text, error)) from error
+    if not isinstance(data, dict) or "schema" not in data or "results" not in data:
+        raise ReportError(f"{name}: JSON, but not a bench report. Name a file that `bench run` wrote.")
+    if data["schema"] != SCHEMA:
+        raise ReportError(
+            f"{name}: a report of schema {data['schema']!r}; this version reads schema {SCHEMA}. "
+            "Open it with the version that wrote it, or run the suite again."
+        )
+    try:
+        return Report.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise ReportError(
+            f"{name}: damaged at {place}: {first['msg']}{more}. Restore the file, or run the suite again."
+        ) from error
+
+
+def newest_journal(folder: Path, suite: str) -> Path | None:
+    """The report path of the newest unfinished run of `suite` under `folder`; None where there is none."""
+    found = [
+        journal
+        for journal in folder.glob("*.partial/journal.jsonl")
+        if _suite_of(journal) == suite
+    ]
+    if not found:
+        return None
+    newest = max(found, key=lambda journal: journal.stat().st_mtime)
+    return newest.parent.with_name(newest.parent.name.removesuffix(".partial"))
+
+
+def _suite_of(journal: Path) -> str | None:
+    try:
+        with journal.open("rb") as file:
+            return str(json.loads(file.readline())["suite"]["name"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _not_json(name: str, text: str, error: ValueError) -> str:
+    if not text.strip():
+        return f"{name}: the file is empty. Run the suite again."
+    if isinstance(error, json.JSONDecodeError):
+        if error.pos >= len(text.rstrip()) - 1:
+            return f"{name}: the report breaks off at line {error.lineno}: it was cut short. Copy it again, or run again."
+        return f"{name}:{error.lineno}:{error.colno}: not JSON: {error.msg}. Name a file that `bench run` wrote."
+    return f"{name}: not JSON: {error}. Name a file that `bench run` wrote."
+
+
+def _cannot(verb: str, path: Path, error: OSError) -> str:
+    why = (error.strerror or str(error)).lower()
+    return f"cannot {verb} {path}: {why}. Choose another place with -o, or make room there."
+

@@ -1,0 +1,298 @@
+"""A report as a person reads it: what was run and where, the cases, and what to make of them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+
+from pydantic import JsonValue
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from bench.metrics import METRICS, format_value, with_unit
+from bench.report.schema import Environment, Failure, Report, Result, Round, Status, TargetVerdict
+from bench.show.advice import advice
+from bench.show.cases import VERDICTS, cases_view, missing_words
+from bench.show.grid import Portable, flow, wrapped
+from bench.show.words import (
+    FAILED,
+    clean,
+    count,
+    duration,
+    half_width,
+    is_wider,
+    listed,
+    measured,
+    outcome,
+    percent,
+    reading,
+    setting,
+)
+
+_SHOWN = 4  # names in a list before "and N more"; verbose shows all
+_ALL = 10**9
+_TAIL_LINES = 8
+_LOUD = "bold red"
+
+
+def report_view(report: Report, width: int, verbose: bool = False) -> RenderableType:
+    """The whole report in `width` cells: head, one table, failures, targets, noise, what to try next.
+
+    verbose: every missing figure with its reason, every case by name, tracebacks and last output lines.
+    """
+    most = _ALL if verbose else _SHOWN
+    noise = _noise(report, most) or ["none was seen"]
+    missing = missing_words(measured(report), list(METRICS)) if verbose else []
+    sections: list[tuple[str, Sequence[RenderableType]]] = [
+        ("", _head(report, width)),
+        ("", [cases_view(report, width, doubtful_cases(report))]),
+        ("Failures", [*_ended(report, FAILED, width, verbose), *_differences(report, width)]),
+        ("Not measured", _ended(report, ("unsupported", "skipped"), width, verbose)),
+        ("Targets", _targets(report, width)),
+        ("Noise", [_item(line, width) for line in noise] if measured(report) else []),
+        ("Notes", [_item(line, width) for line in _notes(report, most, verbose)]),
+        ("Missing figures", [_item(line, width) for line in missing]),
+        ("What to try next", [_item(line, width) for line in advice(report)]),
+    ]
+    parts: list[RenderableType] = []
+    for title, lines in sections:
+        if not lines:
+            continue
+        if parts:
+            parts.append(Text())
+        if title:
+            parts.append(Text(title, "bold"))
+        parts += lines
+    return Portable(Group(*parts))
+
+
+def doubtful_cases(report: Report) -> frozenset[str]:
+    """The measured cases whose p50 is in doubt: a round not steady or invalid, or too wide an interval."""
+    return frozenset(
+        result.case.id
+        for result in measured(report)
+        if any(_unsteady(each) or _invalid(each) for each in result.rounds) or _too_wide(report, result)
+    )
+
+
+def _unsteady(each: Round) -> bool:
+    return not each.warm_up.steady
+
+
+def _invalid(each: Round) -> bool:
+    return any(flag.startswith("invalid") for flag in each.noise)
+
+
+def _too_wide(report: Report, result: Result) -> bool:
+    return is_wider(_half_width(result), setting(report, "precision"))
+
+
+def _half_width(result: Result) -> float | None:
+    return half_width(reading(result, "latency.p50_ms"))
+
+
+def _head(report: Report, width: int) -> list[Text]:
+    title = Text(clean(report.suite.name), "bold")
+    if report.suite.description:
+        title.append(f" · {clean(report.suite.description)}", "not bold")
+    lines = [title]
+    for environment in list(report.environments.values())[:_SHOWN]:
+        lines.append(flow([Text(word, "dim") for word in machine_words(environment)], width, indent=2, gap=3))
+    if report.status == "interrupted":
+        says = "INTERRUPTED: the run did not come to its end; what is shown is valid, with fewer rounds."
+        lines.append(wrapped(says, width, later="  ", style=_LOUD))
+    lines.append(flow([Text(word, "dim") for word in _run_words(report)], width, indent=2, gap=3))
+    return lines
+
+
+def machine_words(environment: Environment) -> list[str]:
+    """CPU, cores, memory, torch and GPU of one environment, as far as they are known."""
+    cores = _fact(environment.cpu, "logical")
+    quota = _fact(environment.limits, "cpu_quota_cores")
+    threads = _fact(environment.threads, "intra")
+    words = [
+        str(_fact(environment.cpu, "model") or "unknown CPU"),
+        f"{cores} cores" + (f", quota {quota:g}" if isinstance(quota, int | float) else "") if cores else "",
+        f"torch {_fact(environment.packages, 'torch') or _fact(environment.torch, 'version') or 'unknown'}",
+        f"{threads} threads" if threads else "",
+        *(str(_fact(gpu, "name") or "unnamed GPU") for gpu in environment.gpu),
+    ]
+    if not environment.gpu:
+        words.append("no GPU")
+    return [clean(word) for word in words if word]
+
+
+def _fact(facts: Mapping[str, JsonValue], key: str) -> JsonValue:
+    """The fact, or None where it is absent or unknown (an object with a null value)."""
+    value = facts.get(key)
+    return None if isinstance(value, dict) else value
+
+
+def _run_words(report: Report) -> list[str]:
+    """When, how it ended, and what it cost."""
+    started = clean(report.started_at[:16].replace("T", " ")) + " UTC"
+    cases = f"{count(len(report.results), 'case')}, {len(measured(report)):,} measured"
+    words = [started, report.status, cases]
+    cost = report.cost
+    if cost is not None:
+        allowed = f" of {duration(cost.budget_s)} allowed" if cost.budget_s else ""
+        words.append(f"took {duration(cost.wall_s)}{allowed}")
+        if cost.wall_s > 0:
+            words.append(f"{cost.calls_s / cost.wall_s:.0%} of it in calls")
+        if cost.compile_s >= 0.05:
+            words.append(f"{duration(cost.compile_s)} compiling")
+    return words
+
+
+def _ended(report: Report, statuses: Sequence[Status], width: int, verbose: bool) -> list[RenderableType]:
+    """A paragraph for each case that ended as one of `statuses`; cases that ended alike share one."""
+    groups: dict[str, list[Result]] = defaultdict(list)
+    for result in report.results:
+        if result.status in statuses:
+            failure = result.failure
+            alike = "" if failure is None else failure.model_dump_json(exclude={"traceback", "output_tail"})
+            groups[f"{result.status} {alike}"].append(result)
+    return [line for group in groups.values() for line in _failure_paragraph(group, width, verbose)]
+
+
+def _differences(report: Report, width: int) -> list[RenderableType]:
+    wrong = [result for result in report.results if result.equivalence.status == "different"]
+    return [line for result in wrong for line in _difference_paragraph(result, width)]
+
+
+def _failure_paragraph(group: Sequence[Result], width: int, verbose: bool) -> list[RenderableType]:
+    first = group[0]
+    style = "yellow" if first.status in ("unsupported", "skipped") else _LOUD
+    names = listed([clean(result.case.id) for result in group], _ALL if verbose else _SHOWN)
+    lines: list[RenderableType] = [_item(f"{names}: {outcome(first.status, first.failure)}", width, style)]
+    failure = first.failure
+    if failure is None:
+        return lines
+    lines += [_indented(line, width) for line in _failure_words(first, failure)]
+    if verbose and failure.traceback:
+        lines += [_indented(line, width) for line in clean(failure.traceback).rstrip().split("\n")]
+    tail = clean(failure.output_tail or "").rstrip().split("\n")
+    if tail != [""]:
+        shown = tail if verbose else tail[-_TAIL_LINES:]
+        lines.append(_indented("its last output" + (":" if shown == tail else " (-v shows more):"), width))
+        lines += [_indented(f"│ {line}", width) for line in shown]
+    return lines
+
+
+def _failure_words(result: Result, failure: Failure) -> list[str]:
+    """What the one line of the outcome left out, and what to do."""
+    said = outcome(result.status, failure)
+    words = [line for line in clean(failure.message).split("\n") if line.strip() and line.strip() not in said]
+    if failure.signal and result.status == "crashed":
+        words = [line for line in words if failure.signal not in line]  # the outcome names the signal
+    if result.rounds:
+        words.append(f"{count(len(result.rounds), 'round')} had been measured before.")
+    if failure.advice:
+        words.append(f"→ {clean(failure.advice)}")
+    return words
+
+
+def _difference_paragraph(result: Result, width: int) -> list[RenderableType]:
+    seen = result.equivalence
+    lines: list[RenderableType] = [
+        _item(f"{clean(result.case.id)}: DIFFERENT output than eager's", width, _LOUD)
+    ]
+    if seen.max_abs is not None and seen.tolerance is not None:
+        lines.append(_indented(f"largest difference {seen.max_abs:.2g}, allowed {seen.tolerance:.2g}", width))
+    if seen.reason:
+        lines.append(_indented(clean(seen.reason), width))
+    lines.append(_indented("→ No speed-up is stated: a fast wrong answer is no answer.", width))
+    return lines
+
+
+def _targets(report: Report, width: int) -> list[RenderableType]:
+    ids = max((len(target.case) for target in report.targets), default=0)
+    return [_target_line(target, width, min(ids, width // 2)) for target in report.targets]
+
+
+def _target_line(target: TargetVerdict, width: int, id_width: int) -> Text:
+    mark, style = VERDICTS[target.verdict]
+    word = target.verdict.upper() if target.verdict == "missed" else target.verdict
+    sign = "≤" if target.bound == "max" else "≥"
+    fields = [
+        Text(f"{mark} {word:<12}", style),
+        Text(f"{clean(target.case):<{id_width}}"),
+        Text(clean(target.metric)),
+        Text(f"{_target_value(target)}, wanted {sign} {_number(target.metric, target.limit)}"),
+    ]
+    if target.reason:
+        fields.append(Text(f"({clean(target.reason)})", "dim"))
+    return flow(fields, width, indent=4)
+
+
+def _target_value(target: TargetVerdict) -> str:
+    """`24.2 ms (23.9–24.6)`, or as much of it as is known."""
+    if target.value is None:
+        return "no value" if target.high is None else f"at most {_number(target.metric, target.high)}"
+    text = _number(target.metric, target.value)
+    if target.low is None or target.high is None or target.metric not in METRICS:
+        return text
+    return f"{text} ({format_value(target.metric, target.low)}–{format_value(target.metric, target.high)})"
+
+
+def _number(metric: str, value: float) -> str:
+    """The value with its unit; plain where a newer version named a metric that this one does not know."""
+    return with_unit(metric, value) if metric in METRICS else f"{value:g}"
+
+
+def _noise(report: Report, most: int) -> list[str]:
+    """What disturbed which cases, the worst first: flags, warm-ups that never settled, wide intervals."""
+    results = measured(report)
+    total = sum(len(result.rounds) for result in results)
+    seen: dict[str, list[tuple[str, str]]] = defaultdict(list)  # kind of flag: its texts and cases
+    unsteady: list[str] = []
+    for result in results:
+        for each in result.rounds:
+            unsteady += [result.case.id] if _unsteady(each) else []
+            for flag in each.noise:
+                seen[re.sub(r"\d[\d.,]*", "#", flag)].append((clean(flag), result.case.id))
+    lines = []
+    for kind in sorted(seen, key=lambda kind: (not kind.startswith("invalid"), -len(seen[kind]))):
+        texts = {text for text, _ in seen[kind]}
+        worst = max(texts, key=_first_number) + (" at worst" if len(texts) > 1 else "")
+        lines.append(f"{worst}, {_where([case for _, case in seen[kind]], total, most)}")
+    if unsteady:
+        lines.append(f"not steady after the warm-up, {_where(unsteady, total, most)}")
+    wide = [result for result in results if _too_wide(report, result)]
+    if wide:
+        names = [f"{clean(result.case.id)} ±{percent(_half_width(result) or 0)}" for result in wide]
+        wanted = percent(setting(report, "precision") or 0)
+        lines.append(f"wider than the ±{wanted} asked for: {listed(names, most)}")
+    return lines
+
+
+def _where(cases: Sequence[str], total: int, most: int) -> str:
+    """`in 3 of 40 rounds: a (2), b`: one entry of `cases` a round."""
+    times = Counter(cases)
+    names = [clean(case) + (f" ({n})" if len(times) > 1 else "") for case, n in times.most_common()]
+    return f"in {len(cases):,} of {count(total, 'round')}: {listed(names, most)}"
+
+
+def _first_number(text: str) -> float:
+    found = re.search(r"\d+(\.\d+)?", text)
+    return float(found.group()) if found else 0.0
+
+
+def _notes(report: Report, most: int, verbose: bool) -> list[str]:
+    """The run's notes, then what the measured processes noted; verbose also says why each case ended."""
+    about: dict[str, list[str]] = defaultdict(list)
+    for result in report.results:
+        told = [note for each in result.rounds for note in each.notes] + (result.notes if verbose else [])
+        for note in dict.fromkeys(told):
+            about[clean(note)].append(clean(result.case.id))
+    notes = [clean(note) for note in report.notes]
+    return notes + [f"{note}: {listed(cases, most)}" for note, cases in about.items()]
+
+
+def _item(text: str, width: int, style: str = "") -> Text:
+    return wrapped(text, width, "- ", "  ", style)
+
+
+def _indented(text: str, width: int) -> Text:
+    return wrapped(text, width, "    ", "    ")
