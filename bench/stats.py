@@ -178,9 +178,7 @@ def mean_t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> 
     return Interval(value, low, high, len(array))
 
 
-def log_ratio_interval(
-    over: Sequence[float], under: Sequence[float], confidence: float = CONFIDENCE
-) -> Interval:
+def log_ratio_interval(over: Sequence[float], under: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
     """median(over) / median(under), each one value per process, with Welch's t interval over the logarithms.
 
     Source: Welch, Biometrika 34 (1947). Widened to hold the value. `n` counts the smaller side. Ends are
@@ -231,9 +229,7 @@ def cluster_bootstrap_quantile(
     return Interval(float(np.quantile(pooled, q)), float(ends[0]), float(ends[1]), len(pooled))
 
 
-def process_quantile_interval(
-    groups: Sequence[ArrayLike], q: float, confidence: float = CONFIDENCE
-) -> Interval:
+def process_quantile_interval(groups: Sequence[ArrayLike], q: float, confidence: float = CONFIDENCE) -> Interval:
     """The pooled quantile `q` of `groups`, and Student's t over the logarithms of the groups' own, around it.
 
     Source: our own simulation. Where processes differ by 6.6 % and the calls of one by 7 %, the 95 % interval

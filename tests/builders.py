@@ -6,8 +6,11 @@ follow a fixed ripple around the median asked for.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from rich.console import Console, RenderableType
 
 from bench.metrics import METRICS
 from bench.plan.case import Case
@@ -30,6 +33,7 @@ from bench.report.schema import (
     Verdict,
     WarmUp,
 )
+from bench.show.table import report_view
 
 ENVIRONMENT_ID = "a1b2c3"
 ABSENT = "not part of this test"
@@ -178,9 +182,7 @@ def make_environment(**changes: Any) -> Environment:
     return Environment(**{**fields, **changes})
 
 
-def make_suite(
-    name: str = "cpu-baseline", measure: Mapping[str, Any] | None = None, **changes: Any
-) -> SuiteRecord:
+def make_suite(name: str = "cpu-baseline", measure: Mapping[str, Any] | None = None, **changes: Any) -> SuiteRecord:
     """The suite's record; `measure` replaces single settings."""
     settings = {
         "rounds": 5,
@@ -216,3 +218,79 @@ def make_report(results: Sequence[Result], targets: Sequence[TargetVerdict] = ()
         "cost": Cost(wall_s=252.0, calls_s=154.0, compile_s=31.0, budget_s=600.0),
     }
     return Report(**{**fields, **changes})
+
+
+# ---- one of everything, and how it is looked at
+
+SEGFAULT = make_failure(
+    "load",
+    "Crash",
+    "the process was ended by SIGSEGV",
+    signal="SIGSEGV",
+    advice="Try mode eager.",
+    output_tail="\n".join(f"frame {number}" for number in range(20)),
+    traceback="Traceback: line 7",
+)
+NO_MEMORY = make_failure("measure", "OutOfMemory", "memory ran out", signal="SIGKILL", advice="Use a smaller batch.")
+NO_FP16 = make_failure("prepare", "Unsupported", "no fp16 convolution on this CPU", advice="Use bf16.")
+FEW_CALLS = Reading(value=None, n=120, reason="needs 179 more calls, about 4 s (p99 wants 299)")
+BOUND_ONLY = Reading(value=None, high=27.5, n=150, reason="upper bound only: needs 50 more calls")
+DIFFERENT = Equivalence(status="different", max_abs=0.31, tolerance=0.0012)
+
+
+def mixed_report() -> Report:
+    """Ten cases, and everything that can become of one."""
+    p99 = {"latency.p99_ms": FEW_CALLS}
+    eager = make_result(Case("resnet50"), 48.2, metrics=p99)
+    compiled: dict[str, Any] = {
+        "speedup.over_eager": (1.23, 1.2, 1.26),
+        "compile.cold_s": 31.2,
+        "compile.warm_s": 4.12,
+        "compile.break_even_calls": 3183.0,
+    }
+    large = make_result(Case("resnet50", batch_size=8), 331.0, metrics={"latency.p50_ms": (331.0, 318.0, 345.0)})
+    restless = WarmUp(samples_ns=[1], steady=False, cut=1)
+    results = [
+        eager,
+        make_result(Case("resnet50", mode="compile"), 39.1, metrics={**compiled, "latency.p95_ms": BOUND_ONLY}),
+        make_result(Case("resnet50", mode="torchscript"), 44.9, metrics={"speedup.over_eager": 1.07}),
+        large,
+        failed_result(Case("resnet50", batch_size=8, mode="compile"), "crashed", SEGFAULT),
+        make_result(
+            Case("mobilenet_v2"),
+            11.3,
+            rounds=[
+                make_round(1, 11.3, noise=["invalid: steal time 3.1 %"]),
+                make_round(2, 11.3, noise=["suspect: steal time 0.8 %"], warm_up=restless),
+                make_round(3, 11.3, noise=["suspect: steal time 1.3 %"]),
+            ],
+        ),
+        make_result(
+            Case("mobilenet_v2", mode="torchscript"),
+            10.1,
+            metrics={"speedup.over_eager": 1.12},
+            equivalence=DIFFERENT,
+        ),
+        failed_result(Case("mobilenet_v2", batch_size=8), "out_of_memory", NO_MEMORY),
+        failed_result(Case("mobilenet_v2", precision="fp16"), "unsupported", NO_FP16),
+        failed_result(Case("my_models:build_bert", batch_size=16), "skipped", make_failure(None, "Skipped", "no time")),
+    ]
+    targets = [
+        make_target(eager),
+        make_target(eager, "throughput.items_per_s", 22.0, "missed"),
+        make_target(large, "latency.p50_ms", 330.0, "inconclusive"),
+    ]
+    return make_report(results, targets)
+
+
+def shown(renderable: RenderableType, width: int = 80) -> str:
+    """The text without colour that a pipe gets. Nothing is cropped: what does not fit shows."""
+    stream = io.StringIO()
+    console = Console(width=width, file=stream, no_color=True, force_terminal=False, legacy_windows=False)
+    console.print(renderable, crop=False)
+    return stream.getvalue()
+
+
+def rendered(report: Report, width: int = 80, verbose: bool = False) -> str:
+    """The report's view as `shown`."""
+    return shown(report_view(report, width, verbose), width)

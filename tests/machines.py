@@ -23,6 +23,7 @@ class Machine:
     others_s: float = 70.0
     idle_s: float = 900.0
     steal_s: float = 0.0
+    disk_wait_s: float = 0.0
     faults: int = 3
     state: str = "R"
     started: int = 777
@@ -38,8 +39,8 @@ class Machine:
     extra: dict[str, object] = field(default_factory=dict)  # more files, by path
 
     def write(self) -> Machine:
-        times = (self.others_s + self.process_s, self.idle_s, self.steal_s)
-        busy, idle, stolen = (round(seconds / TICK_S) for seconds in times)
+        times = (self.others_s + self.process_s, self.idle_s, self.disk_wait_s, self.steal_s)
+        busy, idle, waiting, stolen = (round(seconds / TICK_S) for seconds in times)
         stat = ["0"] * 50
         stat[7], stat[9], stat[17], stat[19] = (
             str(self.faults),
@@ -49,7 +50,7 @@ class Machine:
         )
         stat[34] = str(self.cpu)
         files: dict[str, object] = {
-            "stat": f"cpu  {busy} 0 0 {idle} 0 0 0 {stolen} 0 0\ncpu0 1 2\n",
+            "stat": f"cpu  {busy} 0 0 {idle} {waiting} 0 0 {stolen} 0 0\ncpu0 1 2\n",
             f"{PID}/stat": f"{PID} (a (b) c) {self.state} 1 " + " ".join(stat),
             f"{PID}/cgroup": self.group + "\n",
             "vmstat": f"pgfault 5\npswpin {self.swapped_in}\npswpout 9\n",
@@ -58,9 +59,7 @@ class Machine:
             "cpuinfo": self.cpuinfo,
         }
         for name, total in self.stalled_us.items():
-            files[f"pressure/{name}"] = (
-                f"some avg10=0.42 avg60=0.4 avg300=0.1 total={total}\nfull avg10=0.00 total=7\n"
-            )
+            files[f"pressure/{name}"] = f"some avg10=0.42 avg60=0.4 avg300=0.1 total={total}\nfull avg10=0.00 total=7\n"
         for thread, (free, forced) in self.threads.items():
             files[f"{PID}/task/{thread}/status"] = (
                 f"Name:\tx\nvoluntary_ctxt_switches:\t{free}\nnonvoluntary_ctxt_switches:\t{forced}\n"

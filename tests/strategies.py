@@ -52,9 +52,7 @@ def matrices(draw: st.DrawFn) -> Document:
     """A [matrix] whose every value is right; what it expands to may still be wrong."""
     optional = draw(st.lists(st.sampled_from(list(AXIS_VALUES)[1:]), unique=True))
     axes = draw(st.permutations(["model", *optional]))
-    matrix: Document = {
-        axis: draw(st.lists(AXIS_VALUES[axis], min_size=1, max_size=3, unique=True)) for axis in axes
-    }
+    matrix: Document = {axis: draw(st.lists(AXIS_VALUES[axis], min_size=1, max_size=3, unique=True)) for axis in axes}
     known = [*dict.fromkeys([*axes, "device", "batch_size", "mode"])]
     matrix["exclude"] = draw(st.lists(combinations(known), max_size=3))
     matrix["include"] = draw(st.lists(combinations(list(AXIS_VALUES)), max_size=4))
@@ -157,18 +155,11 @@ def toml_texts(draw: st.DrawFn) -> str:
         if kind == "inline":
             return "{ " + ", ".join(f"{key()} = {each}" for each in inner) + " }"
         gap = draw(st.sampled_from([" ", "\n", "\r\n", " # ] } \"'\n  ", "\n\n\t"]))
-        return (
-            f"[{gap}"
-            + f"{gap},{gap}".join(inner)
-            + draw(st.sampled_from([gap, f",{gap}" if inner else gap]))
-            + "]"
-        )
+        return f"[{gap}" + f"{gap},{gap}".join(inner) + draw(st.sampled_from([gap, f",{gap}" if inner else gap])) + "]"
 
     def body() -> str:
         lines = [f"{key()} = {value(2)}" for _ in range(draw(st.integers(0, 3)))]
-        return (
-            "".join(f"{line}{draw(st.sampled_from(['', ' # [x] = 1']))}\n" for line in lines) + "\n# [[no]]\n"
-        )
+        return "".join(f"{line}{draw(st.sampled_from(['', ' # [x] = 1']))}\n" for line in lines) + "\n# [[no]]\n"
 
     text = draw(st.sampled_from(["", "# first\n\n"])) + body()
     for number in range(draw(st.integers(0, 4))):

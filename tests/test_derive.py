@@ -39,9 +39,7 @@ def test_a_case_without_rounds_gives_the_reason_it_was_told_for_every_metric() -
         ("skipped", None, "skipped: no GPU here"),
     ],
 )
-def test_the_reason_of_a_case_without_rounds_tells_how_it_ended(
-    status: Any, phase: Any, expected: str
-) -> None:
+def test_the_reason_of_a_case_without_rounds_tells_how_it_ended(status: Any, phase: Any, expected: str) -> None:
     assert missing_reason(status, Failure(phase=phase, type="E", message="no GPU here")) == expected
 
 
@@ -117,9 +115,7 @@ def test_device_times_are_kept_apart_from_wall_times() -> None:
 
 
 def test_first_call_is_the_median_over_rounds_in_milliseconds() -> None:
-    rounds = [
-        a_round(number=n, phases=Phases(load_s=1, prepare_s=0, first_call_s=0.01 * n)) for n in (1, 2, 3)
-    ]
+    rounds = [a_round(number=n, phases=Phases(load_s=1, prepare_s=0, first_call_s=0.01 * n)) for n in (1, 2, 3)]
     first = derive(a_case(), rounds)["latency.first_call_ms"]
     assert first.value == pytest.approx(20)
     assert first.low is not None and first.low < 20 < first.high

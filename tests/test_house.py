@@ -130,11 +130,9 @@ def heavy_measured_process(files: Sources) -> list[str]:
             if parts[0] not in MEASURED_MAY:
                 found.append(f"{path}:{node.lineno} imports {name}")
             target = "/".join(parts)
-            if parts[0] == "bench" and len(parts) == 3 and not any(
-                f"{target}.py" == place or f"{target}/".startswith(place) for place in MEASURED
-            ):
-                if (ROOT / f"{target}.py").exists():
-                    found.append(f"{path}:{node.lineno} imports {name}, which the measured process must not load")
+            light = any(f"{target}.py" == place or f"{target}/".startswith(place) for place in MEASURED)
+            if parts[0] == "bench" and len(parts) == 3 and not light and (ROOT / f"{target}.py").exists():
+                found.append(f"{path}:{node.lineno} imports {name}, which the measured process must not load")
     return found
 
 
@@ -146,7 +144,10 @@ def prints_and_exits(files: Sources) -> list[str]:
             if not isinstance(node, ast.Call):
                 continue
             called = ast.unparse(node.func)
-            if called in {"print", "sys.exit", "exit", "quit", "click.echo"} and room(path) not in ("cli", "__main__"):
+            if called in {"print", "sys.exit", "exit", "quit", "click.echo"} and room(path) not in (
+                "cli",
+                "__main__",
+            ):
                 found.append(f"{path}:{node.lineno} calls {called}")
             if called == "os._exit" and path != "bench/measure/parent.py":  # how a forked child must end
                 found.append(f"{path}:{node.lineno} calls {called}")

@@ -28,9 +28,7 @@ def oracle(matrix: Mapping[str, Any]) -> list[dict[str, Any]]:
     results = [dict(original) for original in originals]
     created = []
     for entry in matrix["include"]:
-        fits = [
-            all(original.get(key, value) == value for key, value in entry.items()) for original in originals
-        ]
+        fits = [all(original.get(key, value) == value for key, value in entry.items()) for original in originals]
         for result, fit in zip(results, fits, strict=True):
             if fit:
                 result.update(entry)

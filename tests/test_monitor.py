@@ -37,6 +37,13 @@ def test_cpu_time_of_others_is_what_the_process_did_not_use(machine: Machine) ->
     assert seen.noise == ["suspect: other processes used 0.4 of a core"]
 
 
+def test_a_cpu_that_waits_for_the_disk_is_not_at_work(machine: Machine) -> None:
+    watch = machine.watch()
+    machine.disk_wait_s += 5
+    machine.work(process_s=10)
+    assert watch.end().system["other_cores"] == pytest.approx(0)
+
+
 def test_in_a_short_window_two_steps_of_the_counter_are_no_other_process(machine: Machine) -> None:
     watch = machine.watch()
     machine.work(process_s=0.2, others_s=2 * TICK_S, seconds=0.1)
@@ -136,9 +143,7 @@ def test_pressure_on_the_cpu_is_graded_where_other_processes_were_at_work(
     seen = watch.end()
     assert seen.system["psi_cpu_percent"] == pytest.approx(10 * stalled_s)
     waiting = [flag for flag in seen.noise if "waited for a CPU" in flag]
-    assert waiting == (
-        [] if grade is None else [f"{grade}: tasks waited for a CPU {10 * stalled_s:.2g} % of the time"]
-    )
+    assert waiting == ([] if grade is None else [f"{grade}: tasks waited for a CPU {10 * stalled_s:.2g} % of the time"])
 
 
 def test_pressure_that_no_other_process_explains_is_the_cases_own_and_never_invalid(machine: Machine) -> None:
@@ -176,6 +181,14 @@ def test_context_switches_are_summed_over_threads_that_come_and_go(machine: Mach
     assert seen.system["voluntary_switches_per_s"] == pytest.approx(8)
     assert seen.system["involuntary_switches_per_s"] == pytest.approx(62)
     assert seen.noise == ["suspect: 62 involuntary context switches a second"]
+
+
+def test_a_new_thread_of_an_old_id_counts_nothing_backwards(machine: Machine) -> None:
+    machine.threads = {PID: (100, 0), 43: (1000, 0)}
+    watch = machine.watch()
+    machine.threads = {PID: (150, 0), 43: (10, 0)}
+    machine.work()
+    assert watch.end().system["voluntary_switches_per_s"] == pytest.approx(5)
 
 
 def test_swapping_in_makes_the_round_invalid(machine: Machine) -> None:
@@ -230,9 +243,7 @@ def test_a_process_that_ends_meanwhile_leaves_the_machines_figures(machine: Mach
     assert seen.noise == []
 
 
-@pytest.mark.parametrize(
-    "change", [{"state": "Z"}, {"started": 778}], ids=["a zombie", "its id given to another"]
-)
+@pytest.mark.parametrize("change", [{"state": "Z"}, {"started": 778}], ids=["a zombie", "its id given to another"])
 def test_what_is_left_of_a_process_is_not_the_process(machine: Machine, change: dict[str, object]) -> None:
     machine.extra = {"sys/fs/cgroup/jobs/one/cpu.stat": COUNTS}
     watch = machine.watch()

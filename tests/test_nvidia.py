@@ -29,7 +29,7 @@ def instant_power(milliwatts: int, answer: int = pynvml.NVML_SUCCESS) -> list[Si
 
 
 class Script:
-    """An NVML library with one GPU. A list is answered item by item, the last for ever; an error is raised."""
+    """An NVML with one GPU. A list is answered item by item, its last item for ever; an error is raised."""
 
     def __init__(self, changed: Mapping[str, Any] | None = None) -> None:
         self.answers: dict[str, Any] = {
@@ -106,9 +106,7 @@ def test_the_figures_of_a_gpu_at_work(machine: Machine) -> None:
             "nvmlDeviceGetTemperatureV": [50, 61, 60],
             "nvmlDeviceGetClockInfo": [1980, 1000, 1410, 1000, 1700, 1000],
             "nvmlDeviceGetCurrentClocksEventReasons": [0x1, 0x4, 0x4],
-            "nvmlDeviceGetComputeRunningProcesses": [
-                Always([process(PID, size * GIB)]) for size in (1, 4, 3)
-            ],
+            "nvmlDeviceGetComputeRunningProcesses": [Always([process(PID, size * GIB)]) for size in (1, 4, 3)],
         }
     )
     seen = watched(machine, script)
@@ -157,9 +155,7 @@ def test_an_old_driver_is_asked_in_the_old_way(machine: Machine) -> None:
 
 
 def test_what_the_driver_refuses_is_null_with_its_words_and_the_rest_is_told(machine: Machine) -> None:
-    refused = dict.fromkeys(
-        ("nvmlDeviceGetUtilizationRates", "nvmlDeviceGetTotalEnergyConsumption"), NOT_SUPPORTED
-    )
+    refused = dict.fromkeys(("nvmlDeviceGetUtilizationRates", "nvmlDeviceGetTotalEnergyConsumption"), NOT_SUPPORTED)
     gpu = watched(machine, Script(refused)).gpu
     assert reason(gpu["utilization_percent"]) == "NVML: Not Supported"
     assert reason(gpu["energy_j"]) == "NVML: Not Supported"

@@ -112,9 +112,8 @@ def test_inputs_come_as_a_dict_or_a_tuple_and_a_wrong_batch_is_named(tmp_path: P
 
 
 def test_outputs_that_differ_from_eagers_are_marked_and_no_speed_up_is_stated(tmp_path: Path) -> None:
-    text = (
-        f'[matrix]\nmodel = ["perturbed"]\nmode = ["eager", "torchscript"]\n[measure]\nrounds = 1\n{SHORT}'
-        + models("perturbed")
+    text = f'[matrix]\nmodel = ["perturbed"]\nmode = ["eager", "torchscript"]\n[measure]\nrounds = 1\n{SHORT}' + models(
+        "perturbed"
     )
     _, report = run_suite(tmp_path, text)
     traced = report["results"][1]
@@ -229,7 +228,9 @@ def test_a_second_run_on_the_same_report_is_refused(tmp_path: Path) -> None:
     assert "another run" in second.stderr
 
 
-def test_torchvision_models_run_in_every_mode_that_needs_no_compiler_and_agree_with_eager(tmp_path: Path) -> None:
+def test_torchvision_models_run_in_every_mode_that_needs_no_compiler_and_agree_with_eager(
+    tmp_path: Path,
+) -> None:
     text = (
         '[matrix]\nmodel = ["mobilenet_v3_small"]\nmode = ["eager", "torchscript", "torchscript:script"]\n'
         'precision = ["fp32", "bf16"]\nchannels_last = [false, true]\nthreads = [1]\n'
@@ -243,10 +244,7 @@ def test_torchvision_models_run_in_every_mode_that_needs_no_compiler_and_agree_w
 
 
 def test_a_compile_is_cold_once_then_warm_and_equal_to_eager(tmp_path: Path) -> None:
-    text = (
-        '[matrix]\nmodel = ["good"]\nmode = ["eager", "compile"]\n'
-        f"[measure]\nrounds = 2\n{SHORT}" + models("good")
-    )
+    text = f'[matrix]\nmodel = ["good"]\nmode = ["eager", "compile"]\n[measure]\nrounds = 2\n{SHORT}' + models("good")
     code, report = run_suite(tmp_path, text)
     compiled = report["results"][1]
     assert code == 0, compiled

@@ -128,7 +128,7 @@ def test_a_case_that_crashed_later_keeps_the_metrics_of_its_rounds() -> None:
     assert derive_all([nothing])[0].metrics["latency.p50_ms"].reason == "crashed in measure"
 
 
-whole = st.integers(-(2**40), 2**62)
+whole = st.integers(0, 2**62)
 seconds = st.floats(-1e9, 1e9)
 figures = st.dictionaries(
     st.sampled_from(["peak_rss_bytes", "before_load_rss_bytes", "energy_j", "other_cores", "power_w"]),

@@ -84,9 +84,7 @@ def test_an_empty_expression_is_an_error_that_says_how_to_have_every_case(expres
 
 
 def test_selecting_nothing_names_a_few_ids() -> None:
-    with pytest.raises(
-        NothingSelected, match=r"selects none of the 24 cases.*resnet50-cpu-b1-eager.* and 21 more"
-    ):
+    with pytest.raises(NothingSelected, match=r"selects none of the 24 cases.*resnet50-cpu-b1-eager.* and 21 more"):
         select(CASES, "vgg")
 
 
@@ -122,10 +120,7 @@ def test_an_expression_and_its_negation_share_the_cases_between_them(expression:
 
 
 @calm
-@given(
-    st.text(max_size=40)
-    | st.lists(st.sampled_from([*WORDS, "and", "or", "not", "(", ")", "x=1"])).map(" ".join)
-)
+@given(st.text(max_size=40) | st.lists(st.sampled_from([*WORDS, "and", "or", "not", "(", ")", "x=1"])).map(" ".join))
 def test_no_text_makes_anything_but_a_selection_or_one_of_our_errors(expression: str) -> None:
     try:
         assert select(CASES, expression)

@@ -132,7 +132,9 @@ def test_the_same_seed_gives_the_same_order(folder: Path) -> None:
 
 def test_only_the_first_compile_is_cold(folder: Path) -> None:
     _, manner = bench("run", "-s", "suite.toml", "-o", "out.json")
-    cold = [request.cold for request in manner.outside.launcher.requests if request.case.id == "resnet18-cpu-b1-compile"]
+    cold = [
+        request.cold for request in manner.outside.launcher.requests if request.case.id == "resnet18-cpu-b1-compile"
+    ]
     assert cold == [True, False, False]
 
 
@@ -144,7 +146,9 @@ def test_a_kept_compile_cache_has_no_cold_time(folder: Path) -> None:
 
 
 def test_a_missed_target_is_exit_1(folder: Path) -> None:
-    code, report = run(folder, scripts={"resnet18-cpu-b1-eager": Script(calls=lambda number: 30.0 + 0.1 * (number % 3))})
+    code, report = run(
+        folder, scripts={"resnet18-cpu-b1-eager": Script(calls=lambda number: 30.0 + 0.1 * (number % 3))}
+    )
     assert code == 1
     assert [target["verdict"] for target in report["targets"]] == ["missed"]
 
@@ -160,7 +164,9 @@ BAD = {
 def test_every_failure_is_a_result_and_the_suite_goes_on(folder: Path) -> None:
     code, report = run(folder, scripts=BAD)
     assert code == 3
-    seen = {result["case"]["id"]: (result["status"], (result["failure"] or {}).get("phase")) for result in report["results"]}
+    seen = {
+        result["case"]["id"]: (result["status"], (result["failure"] or {}).get("phase")) for result in report["results"]
+    }
     assert seen == {
         "resnet18-cpu-b1-eager": ("failed", "load"),
         "resnet18-cpu-b1-compile": ("ok", None),
@@ -185,7 +191,14 @@ def test_larger_batches_are_skipped_after_one_ran_out_of_memory(folder: Path) ->
         "[measure]\nrounds = 1\nseed = 5\n"
     )
     short = Script(raises={"first_call": MemoryError()})
-    _, report = run(folder, scripts={"resnet18-cpu-b8-eager": short, "resnet18-cpu-b64-eager": short, "resnet18-cpu-b256-eager": short})
+    _, report = run(
+        folder,
+        scripts={
+            "resnet18-cpu-b8-eager": short,
+            "resnet18-cpu-b64-eager": short,
+            "resnet18-cpu-b256-eager": short,
+        },
+    )
     statuses = [result["status"] for result in report["results"]]
     assert statuses[0] == "ok"
     assert "out_of_memory" in statuses
@@ -263,7 +276,11 @@ def test_a_dry_run_names_the_cases_and_starts_nothing(folder: Path, capsys: pyte
     code, manner = bench("run", "-s", "suite.toml", "--dry-run", "-k", "resnet18")
     said = capsys.readouterr()
     assert code == 0
-    assert said.out.splitlines() == ["resnet18-cpu-b1-eager", "resnet18-cpu-b1-compile", "resnet18-cpu-b8-eager"]
+    assert said.out.splitlines() == [
+        "resnet18-cpu-b1-eager",
+        "resnet18-cpu-b1-compile",
+        "resnet18-cpu-b8-eager",
+    ]
     assert "3 cases" in said.err
     assert manner.outside.launcher.started == 0
 
@@ -344,7 +361,9 @@ def test_resume_without_a_journal_says_so(folder: Path, capsys: pytest.CaptureFi
     assert "no unfinished run" in capsys.readouterr().err
 
 
-def test_resume_refuses_a_suite_that_has_changed(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_resume_refuses_a_suite_that_has_changed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     test_a_killed_run_leaves_its_journal(folder, monkeypatch)
     (folder / "suite.toml").write_text(SUITE + "\n# changed\n")
     assert bench("run", "-s", "suite.toml", "-o", "out.json", "--resume")[0] == 2
@@ -363,7 +382,9 @@ def test_a_killed_run_leaves_its_journal(folder: Path, monkeypatch: pytest.Monke
     assert code == 2  # never silently over an unfinished run
 
 
-def test_a_journal_cut_in_the_middle_of_a_line_loses_only_that_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_journal_cut_in_the_middle_of_a_line_loses_only_that_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     test_a_killed_run_leaves_its_journal(folder, monkeypatch)
     journal = folder / "out.json.partial" / "journal.jsonl"
     journal.write_bytes(journal.read_bytes()[:-20])

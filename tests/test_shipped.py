@@ -82,11 +82,12 @@ def test_a_suite_is_found_by_path_then_in_the_folder_then_among_the_shipped(tmp_
 def test_a_suite_that_is_nowhere_is_an_error_with_the_nearest_name(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no suite 'smok'.*did you mean 'smoke'\?"):
         find_suite("smok", tmp_path)
+    (tmp_path / "suites").mkdir()
     (tmp_path / "mine.toml").touch()
     with pytest.raises(UsageError, match=r"did you mean '.*mine\.toml'\?"):
         find_suite(str(tmp_path / "mime.toml"), tmp_path / "other")
     with pytest.raises(UsageError, match="use one of: cpu-baseline, gpu-baseline, modes, precision, smoke"):
-        find_suite("", Path("/nowhere"))
+        find_suite("", tmp_path / "suites")
 
 
 def test_a_path_that_is_there_but_no_file_is_left_to_the_reader_to_explain(tmp_path: Path) -> None:

@@ -181,9 +181,7 @@ def test_a_median_of_dependent_samples_with_outliers_keeps_its_coverage() -> Non
     held = 0
     for _ in range(1000):
         samples = series(300)
-        found = stats.order_statistic_interval(
-            samples, 0.5, n_effective=stats.quantile_sample_size(samples, 0.5)
-        )
+        found = stats.order_statistic_interval(samples, 0.5, n_effective=stats.quantile_sample_size(samples, 0.5))
         held += (found.low or 0) <= truth <= (found.high or math.inf)
     assert held / 1000 >= 0.95 - 0.015
 
@@ -229,9 +227,7 @@ def test_log_t_intervals_hold_the_true_median_as_often_as_they_say(k: int) -> No
 def test_mean_t_interval_agrees_with_scipy(values: list[float]) -> None:
     assume(np.ptp(values) > 1e-3)
     found = stats.mean_t_interval(values)
-    low, high = scipy.stats.t.interval(
-        0.95, len(values) - 1, loc=np.mean(values), scale=scipy.stats.sem(values)
-    )
+    low, high = scipy.stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=scipy.stats.sem(values))
     assert (found.low, found.high) == pytest.approx((low, high), rel=1e-6, abs=1e-6)
 
 
@@ -269,9 +265,7 @@ def test_the_bootstrap_over_processes_agrees_with_drawing_them_one_by_one() -> N
     rng = np.random.default_rng(5)
     groups = [rng.lognormal(shift, 0.1, int(rng.integers(20, 60))) for shift in rng.normal(0, 0.2, 6)]
     draws = rng.integers(0, 6, size=(4000, 6))
-    by_hand = [
-        np.quantile(np.concatenate([groups[i] for i in draw]), 0.9, method="inverted_cdf") for draw in draws
-    ]
+    by_hand = [np.quantile(np.concatenate([groups[i] for i in draw]), 0.9, method="inverted_cdf") for draw in draws]
     found = stats.cluster_bootstrap_quantile(groups, 0.9)
     assert (found.low, found.high) == pytest.approx(tuple(np.quantile(by_hand, [0.025, 0.975])), rel=0.02)
 
@@ -344,7 +338,7 @@ def test_from_three_processes_on_their_spread_widens_a_percentile(k: int) -> Non
 
 
 def test_from_five_processes_on_a_percentile_is_at_least_as_wide_as_the_bootstrap() -> None:
-    # One odd process of five: whether it is drawn at all moves p90 further than the spread of logarithms does.
+    # One odd process of five: whether it is drawn moves p90 further than the spread of logarithms does.
     processes = [alternating(200, 100 * MS, 101 * MS), *[alternating(200)] * 4]
     own = stats.process_quantile_interval(processes, 0.9)
     found = stats.percentile(processes, 0.9)
@@ -359,9 +353,7 @@ def test_the_quantiles_of_processes_give_scipys_t_interval_around_the_pooled_one
     half = scipy.stats.t.ppf(0.975, 2) * scipy.stats.sem(logs)
     found = stats.process_quantile_interval(groups, 0.9)
     assert found.value == np.quantile(np.concatenate(groups), 0.9)
-    assert (found.low, found.high) == pytest.approx(
-        (found.value * math.exp(-half), found.value * math.exp(half))
-    )
+    assert (found.low, found.high) == pytest.approx((found.value * math.exp(-half), found.value * math.exp(half)))
 
 
 @pytest.mark.parametrize("groups", [[[1.0], [2.0]], [[1.0], [2.0], [0.0]]])
@@ -384,9 +376,7 @@ def test_percentiles_of_processes_that_differ_keep_their_coverage(k: int, betwee
 
 @settings(max_examples=60, deadline=None)
 @given(groups=groups_of_ns, q=st.sampled_from(sorted(TABLE)))
-def test_a_percentile_lies_within_its_bounds_or_says_why_it_is_missing(
-    groups: list[list[int]], q: float
-) -> None:
+def test_a_percentile_lies_within_its_bounds_or_says_why_it_is_missing(groups: list[list[int]], q: float) -> None:
     found = stats.percentile(groups, q, resamples=200)
     assert found.n == sum(map(len, groups))
     if found.value is None:

@@ -39,6 +39,16 @@ def test_gauges_keep_the_worst_of_all_samples(machine: Machine) -> None:
     assert system["load_1m"] == 0.5
 
 
+def test_what_is_no_number_is_no_reading(machine: Machine) -> None:
+    machine.extra = {"proc/loadavg": "nan 0.1 0.1 1e999/3 7\n", "proc/vmstat": "pswpin -4\n"}
+    watch = machine.watch()
+    machine.work()
+    system = watch.end().system
+    assert reason(system["load_1m"]) == "/proc/loadavg does not tell it"
+    assert reason(system["runnable"]) == "/proc/loadavg does not tell it"
+    assert reason(system["swap_in_per_s"]) == "/proc/vmstat does not tell it"
+
+
 def test_the_clock_is_that_of_the_cpu_which_ran_the_process(machine: Machine) -> None:
     for cpu, khz in enumerate((1_200_000, 3_400_000)):
         machine.extra[f"sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_cur_freq"] = khz
@@ -91,12 +101,8 @@ def energy(
 
 
 def test_energy_is_that_of_all_packages_and_their_parts_are_not_counted_twice(machine: Machine) -> None:
-    before = (
-        package(0, 10) | package(1, 20, "package-1") | package(0, 5, "core", ":0") | package(2, 5, "psys")
-    )
-    after = (
-        package(0, 14) | package(1, 26, "package-1") | package(0, 8, "core", ":0") | package(2, 50, "psys")
-    )
+    before = package(0, 10) | package(1, 20, "package-1") | package(0, 5, "core", ":0") | package(2, 5, "psys")
+    after = package(0, 14) | package(1, 26, "package-1") | package(0, 8, "core", ":0") | package(2, 50, "psys")
     figures = energy(machine, before, after)
     assert figures["energy_j"] == pytest.approx(10)
     assert figures["energy_s"] == pytest.approx(2)
@@ -156,9 +162,7 @@ FILES = (
 words = st.sampled_from(
     ["cpu", "some", "total=", "nan", "inf", "-1", "1e308", "9" * 400, ")", "\0", "Z", "pswpin", "..", ":"]
 )
-contents = st.one_of(
-    st.binary(max_size=60), st.lists(words, max_size=45).map(lambda parts: " ".join(parts).encode())
-)
+contents = st.one_of(st.binary(max_size=60), st.lists(words, max_size=45).map(lambda parts: " ".join(parts).encode()))
 
 
 @given(st.dictionaries(st.sampled_from(FILES), contents), st.dictionaries(st.sampled_from(FILES), contents))

@@ -30,9 +30,7 @@ def near(median_ms: float, **fields: Any) -> list[Round]:
     ]
 
 
-def measured(
-    rounds: Sequence[Round], mode: str = "eager", equivalence: str = "equal", **fields: Any
-) -> Result:
+def measured(rounds: Sequence[Round], mode: str = "eager", equivalence: str = "equal", **fields: Any) -> Result:
     return a_result(a_case(mode), rounds, equivalence, **fields)
 
 

@@ -34,7 +34,11 @@ def request(**changes: Any) -> Request:
 def tell(script: Script, **changes: Any) -> list[dict[str, Any]]:
     """All messages of one measured process."""
     messages: list[dict[str, Any]] = []
-    measure(request(**changes), ScriptedEdge({CASE.id: script}, FakeClock()), lambda message: messages.append(dict(message)))
+    measure(
+        request(**changes),
+        ScriptedEdge({CASE.id: script}, FakeClock()),
+        lambda message: messages.append(dict(message)),
+    )
     return messages
 
 
@@ -105,7 +109,13 @@ def test_a_failing_check_comes_after_the_measurement() -> None:
 
 def test_a_compile_that_captured_nothing_is_told_by_the_session() -> None:
     measured = named(tell(Script(graphs=1), cold=True), "measured")
-    assert measured["compiled"] == {"graphs": 1, "graph_breaks": 0, "break_reasons": [], "recompiles": 0, "cold": True}
+    assert measured["compiled"] == {
+        "graphs": 1,
+        "graph_breaks": 0,
+        "break_reasons": [],
+        "recompiles": 0,
+        "cold": True,
+    }
 
 
 def test_timed_calls_count_what_lies_between_the_calls_too() -> None:

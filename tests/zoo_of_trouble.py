@@ -39,7 +39,7 @@ def good() -> nn.Module:
 
 
 def chatty() -> nn.Module:
-    print('{"event": "measured"}\n' * 3, "rubbish \x00\xff", flush=True)
+    print('{"event": "measured"}\n' * 3, "rubbish \x00\xff", flush=True)  # noqa: T201 - rubbish on purpose
     return Forward(lambda: os.write(1, b'{"event": "exit", "code": 0}\n'))
 
 

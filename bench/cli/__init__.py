@@ -44,9 +44,11 @@ class LazyGroup(click.Group):
     """Commands by name, imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every command's name, in the order people meet them."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported now; None for a name that is not one."""
         if cmd_name not in COMMANDS:
             return None
         module = __import__(f"bench.cli.{cmd_name}", fromlist=["command"])
@@ -54,6 +56,7 @@ class LazyGroup(click.Group):
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list in the help, made without importing the commands."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
@@ -89,7 +92,13 @@ def manners(command: Any) -> Any:
         ("quiet", "-q", "Say only the result."),
     ):
         option = click.option(
-            short, f"--{name}", is_flag=True, is_eager=True, expose_value=False, callback=_set(name), help=text
+            short,
+            f"--{name}",
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_set(name),
+            help=text,
         )
         command = option(command)
     return command
@@ -119,39 +128,36 @@ def call(arguments: list[str], manner: Manner) -> int:
         signal.signal(signal.SIGTERM, _as_interrupt)
     try:
         code = group.main(arguments, prog_name="bench", standalone_mode=False, obj=manner)
-    except click.exceptions.Abort:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         return 130
-    except KeyboardInterrupt:
-        return 130
-    except click.ClickException as error:
-        if manner.json:
-            _print_error(type(error).__name__, error.format_message(), error.exit_code)
-        error.show()
-        return error.exit_code
     except BrokenPipeError:
         # Whoever read our output has seen enough; say nothing when Python flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except BenchError as error:
-        _complain(manner, type(error).__name__, str(error), error.exit_code)
-        return error.exit_code
-    except Exception as error:  # noqa: BLE001 - the outermost frame; a person must never see a bare traceback
-        text = f"{type(error).__name__}: {error}\nThis is a fault in bench, not in your suite. -v shows where; please report it."
-        _complain(manner, "InternalError", text, 3)
-        return 3
+    except Exception as error:
+        return _explain(error, manner)
     return code if isinstance(code, int) else 0
 
 
-def _complain(manner: Manner, kind: str, text: str, code: int) -> None:
+def _explain(error: Exception, manner: Manner) -> int:
+    """Say what went wrong; the exit code."""
     if manner.verbose:
         click.echo(traceback.format_exc(), err=True)
+    kind, text, code = type(error).__name__, str(error), 3
+    if isinstance(error, click.ClickException):
+        text, code = error.format_message(), error.exit_code
+        error.show()
+    elif isinstance(error, BenchError):
+        code = error.exit_code
+        click.echo(f"bench: {text}", err=True)
+    else:
+        text = f"{kind}: {text}"
+        click.echo(f"bench: {text}", err=True)
+        click.echo("This is a fault in bench, not in your suite. -v shows where; please report it.", err=True)
     if manner.json:
-        _print_error(kind, text, code)
-    click.echo(f"bench: {text}", err=True)
-
-
-def _print_error(kind: str, text: str, code: int) -> None:
-    click.echo(json.dumps({"schema": 1, "kind": "error", "error": {"type": kind, "message": text, "exit_code": code}}))
+        said = {"type": kind, "message": text, "exit_code": code}
+        click.echo(json.dumps({"schema": 1, "kind": "error", "error": said}))
+    return code
 
 
 def _as_interrupt(*_: object) -> None:

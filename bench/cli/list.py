@@ -66,7 +66,9 @@ def _models() -> list[Row]:
 
     names = torchvision_models()
     if names is None:
-        raise UsageError("torchvision is not installed, so its models cannot be named. Install it, or use module:callable.")
+        raise UsageError(
+            "torchvision is not installed, so its models cannot be named. Install it, or use module:callable."
+        )
     return [(name, "") for name in names]
 
 

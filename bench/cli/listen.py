@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,12 @@ class Listener:
     """Writes every event that must not be lost, before the next case starts."""
 
     def __init__(
-        self, journal: Journal, order: Order, header: dict[str, Any], now: Callable[[], float], spent_s: float
+        self,
+        journal: Journal,
+        order: Order,
+        header: Mapping[str, Any],
+        now: Callable[[], float],
+        spent_s: float,
     ) -> None:
         self._journal = journal
         self._order = order

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -23,7 +24,9 @@ QUICK = "quick: one short process a case; targets are not judged"
 @click.command()
 @click.option("-s", "--suite", "suite_name", required=True, metavar="SUITE", help="A TOML file, or a suite's name.")
 @click.option("-k", "expression", metavar="EXPR", help="Only cases whose id matches, e.g. 'resnet50 and not compile'.")
-@click.option("-o", "--output", metavar="PATH", help="Where the report goes; - is standard output.  [default: reports/]")
+@click.option(
+    "-o", "--output", metavar="PATH", help="Where the report goes; - is standard output.  [default: reports/]"
+)
 @click.option("--dry-run", is_flag=True, help="Name the cases and estimate the time; run nothing.")
 @click.option("-x", "--fail-fast", is_flag=True, help="Stop at the first case that fails.")
 @click.option("--quick", is_flag=True, help="One short round; a first impression that judges no target.")
@@ -36,7 +39,7 @@ QUICK = "quick: one short process a case; targets are not judged"
 @json_option
 @manners
 @click.pass_obj
-def command(manner: Manner, **options: Any) -> int:
+def command(manner: Manner, /, **options: Any) -> int:
     """Measure every case of a suite and write a report.
 
     Each case runs in fresh processes, round after round, until its median is precise enough or the budget is
@@ -225,7 +228,7 @@ def _resumed(asked: Asked, order: Order, journal: Any) -> Order:
 
 
 def _measure(manner: Manner, asked: Asked, order: Order, journal: Any) -> tuple[bool, LaunchError | None]:
-    """Run to the end, or until Ctrl-C (True), or until no interpreter starts (the error); the journal has what was seen."""
+    """Run to the end, or until Ctrl-C (True), or until no interpreter starts (the error)."""
     from bench.cli.listen import Listener
     from bench.measure.rounds import Plan, run_suite
     from bench.measure.schedule import Progress
@@ -293,7 +296,7 @@ def _finish(order: Order, journal: Any, interrupted: bool) -> Any:
     if not run.header:
         return None  # stopped before the machine was even known
     finished = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    report = build(run, order.cases, finished, interrupted)
+    report = build(run, order.cases, finished, interrupted, harness_cpu_s=time.process_time())
     targets = [] if QUICK in order.notes else judge(_applying(order), report.results)
     return report.model_copy(update={"targets": targets})
 
@@ -331,4 +334,3 @@ def exit_code(report: Any, strict: bool) -> int:
     if statuses & {"failed", "crashed", "timeout", "out_of_memory", "skipped"} or "ok" not in statuses:
         return 3
     return 4 if strict and verdicts & {"inconclusive", "unavailable"} else 0
-

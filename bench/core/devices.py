@@ -70,7 +70,9 @@ class DeviceClock:
         self._pairs: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
 
     def __call__(self) -> None:
-        first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        """One call between two events."""
+        first = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        last = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         first.record()
         self._call()
         last.record()
@@ -94,14 +96,12 @@ def peak_memory(device: torch.device) -> dict[str, int | str]:
             "device_allocated_bytes": torch.cuda.max_memory_allocated(device),
             "device_reserved_bytes": torch.cuda.max_memory_reserved(device),
         }
-    reason = (
-        "torch keeps no peak for mps" if device.type == "mps" else "the case ran on cpu: see memory.peak_rss_bytes"
-    )
+    reason = "torch keeps no peak for mps" if device.type == "mps" else "the case ran on cpu: see memory.peak_rss_bytes"
     return {"device_allocated_bytes": reason, "device_reserved_bytes": reason}
 
 
 def uuid(device: torch.device) -> str | None:
-    """The GPU's UUID as NVML spells it (`GPU-…`), None elsewhere. Indices differ between torch and NVML; this does not."""
+    """The GPU's UUID as NVML spells it (`GPU-…`), None elsewhere. torch and NVML may count GPUs differently."""
     if device.type != "cuda" or torch.version.cuda is None:
         return None
     value = str(torch.cuda.get_device_properties(device).uuid)
@@ -120,7 +120,11 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def try_all() -> dict[str, str | None]:
     """Each device this machine may have, and None where a small computation is right, else what went wrong."""
-    names = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count())), *(["mps"] if _mps_there() else [])]
+    names = [
+        "cpu",
+        *(f"cuda:{i}" for i in range(torch.cuda.device_count())),
+        *(["mps"] if _mps_there() else []),
+    ]
     return {name: _try_one(name) for name in names}
 
 
@@ -142,10 +146,10 @@ def facts() -> dict[str, Any]:
         "debug": torch.version.debug,
         "cuda": torch.version.cuda,
         "hip": torch.version.hip,
-        "cudnn": torch.backends.cudnn.version(),
+        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "mkl": torch.backends.mkl.is_available(),
-        "onednn": torch.backends.mkldnn.is_available(),
+        "mkl": torch.backends.mkl.is_available(),  # type: ignore[no-untyped-call]
+        "onednn": torch.backends.mkldnn.is_available(),  # type: ignore[no-untyped-call]
         "build": _build(),
         "flags": {
             "float32_matmul_precision": torch.get_float32_matmul_precision(),
@@ -164,7 +168,13 @@ def facts() -> dict[str, Any]:
 
 def _build() -> dict[str, str]:
     """The lines of torch's build configuration that name compilers and libraries."""
-    wanted = {"GCC": "compiler", "clang": "compiler", "oneAPI Math": "mkl", "MKL-DNN": "onednn", "OpenMP": "openmp"}
+    wanted = {
+        "GCC": "compiler",
+        "clang": "compiler",
+        "oneAPI Math": "mkl",
+        "MKL-DNN": "onednn",
+        "OpenMP": "openmp",
+    }
     found: dict[str, str] = {}
     for line in torch.__config__.show().splitlines():
         for mark, name in wanted.items():
@@ -175,5 +185,3 @@ def _build() -> dict[str, str]:
 
 def _flushes_denormals() -> bool:
     return bool((torch.tensor([1e-40]) * 1.0).item() == 0.0)
-
-

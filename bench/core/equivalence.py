@@ -67,7 +67,9 @@ def run(model: Any, inputs: Inputs) -> Any:
     return model(inputs)
 
 
-def _float64(eager: torch.nn.Module, inputs: Inputs, dtypes: list[torch.dtype]) -> tuple[list[torch.Tensor], str | None]:
+def _float64(
+    eager: torch.nn.Module, inputs: Inputs, dtypes: list[torch.dtype]
+) -> tuple[list[torch.Tensor], str | None]:
     """The same model's output in float64; nothing, with the reason, where it cannot be had."""
     if not any(dtype.is_floating_point for dtype in dtypes):
         return [], None

@@ -117,7 +117,8 @@ def resolve_callable(name: str) -> Callable[..., Any]:
     except ModuleNotFoundError as error:
         if error.name is None or not module_name.startswith(error.name):
             raise CaseError(
-                f"importing {module_name} failed: {error}", f"Install {error.name}, which {module_name} needs."
+                f"importing {module_name} failed: {error}",
+                f"Install {error.name}, which {module_name} needs.",
             ) from error
         where = ", ".join(path or "." for path in sys.path[:3])
         raise CaseError(

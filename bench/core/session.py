@@ -107,4 +107,3 @@ class InferenceSession:
         if self.case.channels_last:
             model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return model, weights
-

@@ -25,9 +25,9 @@ def import_torchvision() -> ModuleType:
     if importlib.util.find_spec("torchvision") is None:
         raise CaseError("torchvision is not installed", "Install it beside your torch: pip install torchvision")
     if not extension_loads() and not _kept:
-        library = torch.library.Library("torchvision", "DEF")  # noqa: TOR901 - kept alive on purpose
+        library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
         for name in ("nms", "qnms"):
-            library.define(name + _SIGNATURE)
+            library.define(name + _SIGNATURE)  # type: ignore[no-untyped-call]
         _kept.append(library)
     import torchvision  # noqa: PLC0415 - only importable once the schemas above are declared
 
@@ -39,9 +39,10 @@ def extension_loads() -> bool:
     spec = importlib.util.find_spec("torchvision")
     if spec is None or spec.origin is None:
         return False
-    for path in sorted(Path(spec.origin).parent.glob("_C*.so")) + sorted(Path(spec.origin).parent.glob("_C*.pyd")):
+    folder = Path(spec.origin).parent
+    for path in (*folder.glob("_C*.so"), *folder.glob("_C*.pyd")):
         try:
-            torch.ops.load_library(str(path))
+            torch.ops.load_library(str(path))  # type: ignore[no-untyped-call]
         except OSError:
             continue
         return True

@@ -76,7 +76,12 @@ def from_exit(phase: str, code: int | None, killed_for_memory: bool, tail: str) 
         message = f"the process ended by itself with exit code {code} before it was measured"
     advice = _ADVICE.get(name or "", "Run the model alone to see why it ends its process.")
     return "crashed", Failure(
-        phase=_phase(phase), type="Crash", message=message, signal=name, advice=advice, output_tail=tail or None
+        phase=_phase(phase),
+        type="Crash",
+        message=message,
+        signal=name,
+        advice=advice,
+        output_tail=tail or None,
     )
 
 

@@ -33,8 +33,10 @@ Message = dict[str, Any]
 class RoundParent(Protocol):
     """One fresh interpreter that measures cases, each in a process of its own."""
 
-    def __enter__(self) -> Self: ...  # noqa: D105
-    def __exit__(self, *_: object) -> None: ...  # noqa: D105
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
 
     def run(self, request: Mapping[str, Any], limits: Mapping[str, float]) -> Iterator[Message]:
         """Messages of one child until its `exit`, with a `tick` every half second."""
@@ -134,9 +136,7 @@ class ForkingParent:
         """Send one request; yield its messages, `tick` every half second, `timeout` with its phase, last `exit`."""
         self.wait_ready()
         self._tail = b""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(request).encode() + b"\n")
-        self._process.stdin.flush()
+        self._send(json.dumps(request).encode() + b"\n")
         phase = "load"
         since = time.monotonic()
         while True:
@@ -154,9 +154,17 @@ class ForkingParent:
                 if message["event"] in ("exit", "gone"):
                     self._child = None
                     return
+                if message["event"] == "measured":
+                    self._send(b"\n")  # whoever listens has read the child's counters: it may go on
                 if message["event"] == "phase":
                     phase, since = message["phase"], time.monotonic()
                     break
+
+    def _send(self, data: bytes) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # a parent that is gone says so by its closed output
+            self._process.stdin.write(data)
+            self._process.stdin.flush()
 
     def tail(self) -> str:
         """The last few kilobytes that the child printed."""
@@ -187,8 +195,8 @@ class ForkingParent:
         """Take what is there; False where the parent's message pipe has closed."""
         data = os.read(stream.fileno(), 1 << 20)
         if stream is self._process.stderr:
-            if not data:
-                self._selector.unregister(stream)
+            if not data:  # closed: nothing more to say
+                self._selector.unregister(stream.fileno())
             self._tail = (self._tail + data)[-TAIL_BYTES:]
             return True
         self._lines += data

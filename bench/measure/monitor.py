@@ -125,9 +125,7 @@ class Monitor:
             return {"energy_j": _NO_STREAM, "energy_s": _NO_STREAM}
         used, seconds = joules(*self._energy), _delta(*(sample["at_s"] for sample in self._energy))
         if not isinstance(used, Missing) and not isinstance(seconds, Missing) and seconds < _ENERGY_WINDOW_S:
-            used = Missing(
-                reason=f"the window was {seconds:.2g} s; the counter needs {_ENERGY_WINDOW_S:.0f} s"
-            )
+            used = Missing(reason=f"the window was {seconds:.2g} s; the counter needs {_ENERGY_WINDOW_S:.0f} s")
         return {"energy_j": used, "energy_s": seconds}
 
     def _system_joules(self, before: Sample, after: Sample) -> Count:
@@ -173,11 +171,7 @@ def _ratio(count: Count, whole: Count, scale: float = 1.0) -> Count:
         return count
     if isinstance(whole, Missing):
         return whole
-    return (
-        scale * count / whole
-        if whole > 0
-        else Missing(reason="the window was shorter than the counter's step")
-    )
+    return scale * count / whole if whole > 0 else Missing(reason="the window was shorter than the counter's step")
 
 
 def _rates(change: Sample) -> dict[str, Figure]:
@@ -253,9 +247,7 @@ def _noise(system: Mapping[str, Figure], change: Sample) -> Iterator[str]:
     waited = _known(system["psi_cpu_percent"])
     if grade := _grade(waited, 1.0, 5.0):
         alone = not disturbed and not isinstance(system["other_cores"], Missing)
-        whose = (
-            ", though others used next to none: the case's own threads wait for each other" if alone else ""
-        )
+        whose = ", though others used next to none: the case's own threads wait for each other" if alone else ""
         yield f"{'suspect' if alone else grade}: tasks waited for a CPU {waited:.2g} % of the time{whose}"
     stalled = _known(system["psi_memory_percent"])
     if grade := _grade(stalled, 1.0, 5.0):

@@ -145,9 +145,7 @@ def gpu_figures(samples: Sequence[Sample]) -> dict[str, Figure]:
         "sm_clock_min_mhz": fold(samples, "sm_clock_mhz", min),
         "mem_clock_mhz": fold(samples, "mem_clock_mhz", median),
         "clock_event_reasons": fold(samples, "clock_event_reasons", _all_bits),
-        "power_cap_share": fold(
-            samples, "clock_event_reasons", lambda seen: _hits(seen, _POWER_CAP) / len(seen)
-        ),
+        "power_cap_share": fold(samples, "clock_event_reasons", lambda seen: _hits(seen, _POWER_CAP) / len(seen)),
         "foreign_processes": fold(samples, "foreign_processes", max),
     }
 
@@ -158,9 +156,7 @@ def gpu_noise(samples: Sequence[Sample]) -> list[str]:
     reasons = [value for sample in samples if not isinstance(value := sample["clock_event_reasons"], Missing)]
     for bit, grade, name in _DISTURBING:
         if hits := _hits(reasons, bit):
-            flags.append(
-                f"{grade}: the GPU lowered its clocks in {hits} of {len(reasons)} samples: {name} ({bit:#x})"
-            )
+            flags.append(f"{grade}: the GPU lowered its clocks in {hits} of {len(reasons)} samples: {name} ({bit:#x})")
     foreign = fold(samples, "foreign_processes", max)
     if not isinstance(foreign, Missing | str) and foreign > 0:
         noun = "process" if foreign == 1 else "processes"

@@ -39,6 +39,9 @@ class TorchEdge:
 
     clock = staticmethod(monotonic)
 
+    def __init__(self, release: int) -> None:
+        self._release = release
+
     def session(self, request: Request) -> Session:
         """An InferenceSession; the compile cache is set before anything compiles."""
         if request.cache_dir is not None:
@@ -73,6 +76,10 @@ class TorchEdge:
         """CUDA events, or None."""
         return devices.device_clock(session.device, call)
 
+    def await_release(self) -> None:
+        """Wait for the main process's blank line."""
+        os.read(self._release, 1)
+
     def is_out_of_memory(self, error: BaseException) -> bool:
         """As torch says it."""
         return devices.is_out_of_memory(error)
@@ -90,6 +97,8 @@ def serve() -> None:
         torchvision_problem = ""
     _say(out, {"event": "ready", "pid": os.getpid(), "torchvision": torchvision_problem})
     for line in sys.stdin:
+        if not line.strip():
+            continue  # the release of a child that did not live to read it
         request = json.loads(line)
         if hasattr(os, "fork"):
             _in_a_child(request, out)
@@ -106,7 +115,6 @@ def _in_a_child(request: Mapping[str, Any], out: IO[str]) -> None:
         _die_with_parent()
         _prefer_as_victim()
         faulthandler.enable()  # a segmentation fault then names the Python line it came from
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         _answer(request, out)
         sys.stdout.flush()
         sys.stderr.flush()
@@ -119,8 +127,11 @@ def _in_a_child(request: Mapping[str, Any], out: IO[str]) -> None:
 
 
 def _answer(request: Mapping[str, Any], out: IO[str]) -> None:
+    # Standard input is how the main process releases us; the model gets an empty one.
+    release = os.dup(0)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     if request["do"] == "measure":
-        measure(Request.from_json(request["request"]), TorchEdge(), lambda message: _say(out, message))
+        measure(Request.from_json(request["request"]), TorchEdge(release), lambda message: _say(out, message))
     else:
         _say(out, {"event": "probed", **_probe(bool(request.get("compute")))})
 

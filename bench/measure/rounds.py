@@ -10,7 +10,7 @@ import dataclasses
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,7 +71,7 @@ class Outside:
     now: Callable[[], float] = time.monotonic
 
 
-def run_suite(plan: Plan, outside: Outside, states: Sequence[Progress]) -> Iterator[Event]:
+def run_suite(plan: Plan, outside: Outside, states: Sequence[Progress]) -> Generator[Event, None, None]:
     """Measure every case of `states` that has not ended, round after round."""
     return _Run(plan, outside, list(states)).events()
 
@@ -85,10 +85,11 @@ class _Run:
     seed: random.Random = field(init=False)
 
     def __post_init__(self) -> None:
-        self.seed = random.Random(self.plan.measure.seed)  # noqa: S311 - order, not secrets
+        self.seed = random.Random(self.plan.measure.seed)
         self.began = self.outside.now() - self.plan.spent_s
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Generator[Event, None, None]:
+        """The whole run."""
         introduced = False
         for number in range(1, self.plan.measure.rounds + 1):
             queue = self._queue(number)
@@ -124,7 +125,7 @@ class _Run:
                 return
         queue.clear()
 
-    def _case(self, each: Progress, number: int, parent: RoundParent) -> Iterator[Event]:  # type: ignore[return]
+    def _case(self, each: Progress, number: int, parent: RoundParent) -> Generator[Event, None, bool]:
         start = self.outside.now()
         one = _OneRound(each, number, self.outside, str(datetime.now(UTC).isoformat(timespec="milliseconds")))
         request = self._request(each)
@@ -165,7 +166,9 @@ class _Run:
     def _end(self, each: Progress, status: Status, failure: Failure | str | None, note: str = "") -> CaseEnded:
         each.ended = True
         if isinstance(failure, str):
-            failure = None if status == "ok" else _skipped(failure, "Raise `budget` under [measure], or select with -k.")
+            failure = (
+                None if status == "ok" else _skipped(failure, "Raise `budget` under [measure], or select with -k.")
+            )
         return CaseEnded(each.case, each.rounds_done, status, failure, note)
 
     def _open(self) -> list[Progress]:
@@ -234,6 +237,7 @@ class _OneRound:
         self.start = self.outside.now()
 
     def take(self, message: Message, elapsed_s: float) -> Iterator[Event]:
+        """The events that one message of the measured process makes."""
         case = self.progress.case
         match message["event"]:
             case "started":
@@ -292,8 +296,7 @@ class _OneRound:
             self.watch.end_energy()
         seen = self.watch.end()
         memory = {
-            key: value if isinstance(value, int) else Missing(reason=value)
-            for key, value in message["memory"].items()
+            key: value if isinstance(value, int) else Missing(reason=value) for key, value in message["memory"].items()
         }
         kept = ("phases", "warm_up", "samples_ns", "device_samples_ns", "stream", "compiled", "notes")
         return Round(

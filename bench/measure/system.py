@@ -86,9 +86,7 @@ class System:
         found = {
             "rss_bytes": process["rss_bytes"],
             "frequency_mhz": self._clock_mhz(process["cpu"]),
-            "memory_available_bytes": self._number(
-                "proc/meminfo", lambda text: 1024 * _entry(text, "MemAvailable:")
-            ),
+            "memory_available_bytes": self._number("proc/meminfo", lambda text: 1024 * _entry(text, "MemAvailable:")),
             "load_1m": _parsed(load, "proc/loadavg", lambda text: float(text.split()[0])),
             "runnable": _parsed(load, "proc/loadavg", lambda text: float(text.split("/")[0].split()[3])),
         }
@@ -188,9 +186,9 @@ class System:
 
     @cached_property
     def _rapl_zones(self) -> list[str]:
-        """The top-level zones that are packages: their parts (cores, memory) would be counted twice."""
+        """The zones that are packages; their parts (core, dram) and the whole (psys) would count twice."""
         folders = self._root.glob("sys/class/powercap/intel-rapl:*")
-        zones = [str(folder.relative_to(self._root)) for folder in folders if folder.name.count(":") == 1]
+        zones = (str(folder.relative_to(self._root)) for folder in folders)
         return [zone for zone in zones if str(self._text(f"{zone}/name")).startswith("package")]
 
     def _number(self, path: str, parse: Callable[[str], float]) -> Count:
@@ -203,9 +201,7 @@ class System:
             return (self._root / path).read_text(encoding="utf-8", errors="replace")
         except PermissionError:
             if path.endswith("energy_uj"):
-                mend = (
-                    "`sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj` helps until the next start"
-                )
+                mend = "`sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj` helps until the next start"
                 return Missing(reason=f"RAPL energy is readable by root only: {mend}")
             return Missing(reason=f"/{path} may not be read by this user")
         except OSError as error:

@@ -15,8 +15,8 @@ import traceback
 import warnings
 from array import array
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from bench.errors import CaseError, Unsupported
@@ -94,6 +94,9 @@ class Edge(Protocol):
     def device_clock(self, session: Session, call: Call) -> Any:
         """A callable that also times on the device, with `samples_ns()`; None where there is no such clock."""
 
+    def await_release(self) -> None:
+        """Block until the main process has read this one's counters: they end with the process."""
+
     def is_out_of_memory(self, error: BaseException) -> bool:
         """Whether `error` says that memory ran out."""
 
@@ -112,6 +115,7 @@ def measure(request: Request, edge: Edge, emit: Emit) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a library's advice to its caller is not news about this case
             session = _measure(request, edge, emit, enter)
+            edge.await_release()
             if request.check:
                 enter("check")
                 emit({"event": "checked", **vars(session.check())})
@@ -212,9 +216,7 @@ def timed_calls(call: Call, wait: Call, clock: Clock, max_ns: int, least: int) -
             return samples, stop - begin
 
 
-def _stream(
-    request: Request, session: Session, edge: Edge, call: Call, emit: Emit
-) -> tuple[dict[str, int], list[int]]:
+def _stream(request: Request, session: Session, edge: Edge, call: Call, emit: Emit) -> tuple[dict[str, int], list[int]]:
     """Back-to-back calls without waiting in between, then calls timed by the device's own clock.
 
     At least a second of work: the energy counter of a GPU ticks every 20 to 100 ms.

@@ -31,9 +31,7 @@ def model_mistakes(document: Mapping[str, Any], around: Surroundings) -> list[Mi
         if "factory" not in table and around.zoo is not None and name not in around.zoo:
             hint = did_you_mean(name, around.zoo)
             cure = f"{hint} or add factory = 'package.module:callable'".removeprefix(" or ")
-            mistakes.append(
-                (("models", name), f"{name!r} is no torchvision model, so it needs a factory; {cure}")
-            )
+            mistakes.append((("models", name), f"{name!r} is no torchvision model, so it needs a factory; {cure}"))
         elif table.get("weights") == "pretrained" and isinstance(factory, str) and ":" in factory:
             sentence = "'pretrained' is for torchvision's models; name a state_dict file, or 'random'"
             mistakes.append((("models", name, "weights"), sentence))
@@ -71,9 +69,7 @@ def cases_of(matrix: Mapping[str, Any]) -> tuple[tuple[Case, ...], list[Mistake]
         place = ("matrix", "include", position)
         if "model" not in combination:
             nameless = True
-            sentence = (
-                "fits no combination, so it is a case of its own, and that needs a model; add model = …"
-            )
+            sentence = "fits no combination, so it is a case of its own, and that needs a model; add model = …"
             mistakes.append((place, sentence))
         elif (case := Case(**combination)) in cases:
             sentence = f"makes the case {case.id} a second time; remove this entry"
@@ -85,9 +81,7 @@ def cases_of(matrix: Mapping[str, Any]) -> tuple[tuple[Case, ...], list[Mistake]
     return () if nameless else tuple(cases), mistakes
 
 
-def target_mistakes(
-    document: Mapping[str, Any], around: Surroundings, cases: Sequence[Case]
-) -> list[Mistake]:
+def target_mistakes(document: Mapping[str, Any], around: Surroundings, cases: Sequence[Case]) -> list[Mistake]:
     """Targets that no case will ever be held against. Those that are wrong in themselves are passed over."""
     targets = document.get("target")
     mistakes: list[Mistake] = []
@@ -126,15 +120,11 @@ def _repeated(axes: Mapping[str, Sequence[Any]]) -> Iterator[Mistake]:
             seen.add(value)
 
 
-def _vain_excludes(
-    axes: Mapping[str, Sequence[Any]], exclude: Sequence[Mapping[str, Any]]
-) -> Iterator[Mistake]:
+def _vain_excludes(axes: Mapping[str, Sequence[Any]], exclude: Sequence[Mapping[str, Any]]) -> Iterator[Mistake]:
     for position, rule in enumerate(exclude):
         for axis in rule:
             if axis not in axes:
-                sentence = (
-                    f"excludes nothing, since the matrix has no axis {axis!r}; add the axis, or remove this"
-                )
+                sentence = f"excludes nothing, since the matrix has no axis {axis!r}; add the axis, or remove this"
                 yield ("matrix", "exclude", position, axis), sentence
 
 

@@ -10,7 +10,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
-Path = tuple[str | int, ...]
+Place = tuple[str | int, ...]  # keys and positions, from the top of the document
 
 _BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _BLANK_OR_COMMA = re.compile(r"(?:[ \t\r\n,]|#[^\n]*)*")
@@ -26,12 +26,12 @@ _ESCAPE = re.compile(r'\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(["\\btnfr]))')
 _SHORT = {'"': '"', "\\": "\\", "b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r"}
 
 
-def line_map(text: str) -> dict[Path, int]:
+def line_map(text: str) -> dict[Place, int]:
     """Line, from 1, of every key, table and array element of the valid TOML document `text`."""
     return _Scanner(text).scan()
 
 
-def line_of(lines: Mapping[Path, int], path: Sequence[str | int]) -> int:
+def line_of(lines: Mapping[Place, int], path: Sequence[str | int]) -> int:
     """The line of `path`, or of the nearest thing that holds it; 1 where nothing does."""
     for end in range(len(path), 0, -1):
         line = lines.get(tuple(path[:end]))
@@ -47,11 +47,11 @@ class _Scanner:
         self.text = text
         self.at = 0
         self.starts = [0] + [found.end() for found in re.finditer("\n", text)]
-        self.lines: dict[Path, int] = {}
-        self.lengths: dict[Path, int] = {}  # of arrays of tables, so far
+        self.lines: dict[Place, int] = {}
+        self.lengths: dict[Place, int] = {}  # of arrays of tables, so far
 
-    def scan(self) -> dict[Path, int]:
-        table: Path = ()
+    def scan(self) -> dict[Place, int]:
+        table: Place = ()
         self._skip(_BLANK)
         while self.at < len(self.text):
             if self.text[self.at] == "[":
@@ -61,7 +61,7 @@ class _Scanner:
             self._skip(_BLANK)
         return self.lines
 
-    def _header(self) -> Path:
+    def _header(self) -> Place:
         """Read `[a.b]` or `[[a.b]]`; return the path of the table that it opens."""
         many = self.text.startswith("[[", self.at)
         line = self._line()
@@ -70,7 +70,7 @@ class _Scanner:
         parts = self._parts()
         self._skip(_BLANK)
         self.at += 2 if many else 1
-        path: Path = ()
+        path: Place = ()
         for position, part in enumerate(parts):
             path = (*path, part)
             self.lines.setdefault(path, line)
@@ -81,7 +81,7 @@ class _Scanner:
                 self.lines.setdefault(path, line)
         return path
 
-    def _key(self, table: Path) -> Path:
+    def _key(self, table: Place) -> Place:
         """Read `a.b =`; return the path of the value that follows."""
         line = self._line()
         for part in self._parts():
@@ -104,9 +104,9 @@ class _Scanner:
                 return parts
             self._skip(_DOT)
 
-    def _value(self, path: Path) -> None:
+    def _value(self, path: Place) -> None:
         """Read the value at `path`, with all that it holds."""
-        open_: list[tuple[Path, str]] = []  # arrays and inline tables not yet closed, with what closes them
+        open_: list[tuple[Place, str]] = []  # arrays and inline tables not yet closed, with what closes them
         counts: list[int] = []
         while True:
             first = self.text[self.at : self.at + 1]
@@ -145,6 +145,4 @@ class _Scanner:
 def _unquote(key: str) -> str:
     if key[0] == "'":
         return key[1:-1]
-    return _ESCAPE.sub(
-        lambda found: _SHORT[found[3]] if found[3] else chr(int(found[1] or found[2], 16)), key[1:-1]
-    )
+    return _ESCAPE.sub(lambda found: _SHORT[found[3]] if found[3] else chr(int(found[1] or found[2], 16)), key[1:-1])

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from bench.plan.lines import line_map, line_of
+from bench.plan.lines import Place, line_map, line_of
 from bench.plan.suggest import did_you_mean
 from bench.plan.suite_file import (
     Combination,
@@ -22,7 +22,6 @@ from bench.plan.suite_file import (
 )
 from bench.plan.suite_values import shown
 
-Place = tuple[str | int, ...]
 Mistake = tuple[Place, str]
 
 _TYPES = {
@@ -64,11 +63,11 @@ _SECTIONS: dict[str, type[BaseModel]] = {
 }
 
 
-def from_validation(error: ValidationError, under: Place = ()) -> list[Mistake]:
-    """Every mistake that pydantic found in what stands at `under`."""
+def from_validation(error: ValidationError) -> list[Mistake]:
+    """Every mistake that pydantic found in a document."""
     mistakes = []
     for detail in error.errors(include_url=False):
-        place = (*under, *(part for part in detail["loc"] if part != "[key]"))
+        place = tuple(part for part in detail["loc"] if part != "[key]")
         mistakes.append((place, _sentence(place, detail["type"], detail["input"], detail)))
     return mistakes
 
@@ -120,9 +119,7 @@ def _sentence(place: Place, kind: str, value: object, detail: Any) -> str:
 
 
 def _as_toml(value: object) -> str:
-    return (
-        f'"{value}"' if isinstance(value, str) and value.isprintable() and '"' not in value else shown(value)
-    )
+    return f'"{value}"' if isinstance(value, str) and value.isprintable() and '"' not in value else shown(value)
 
 
 def _unknown_key(place: Place) -> str:

@@ -138,10 +138,10 @@ def find_suite(name: str, folder: Path) -> Path:
         return built_in[name]
     if name and os.path.lexists(asked):
         return asked
-    nearby = folder / "suites" if asked.parent == folder else asked.parent
-    files = sorted(nearby.glob("*.toml")) if is_folder(nearby) else []
-    names = {file.stem for file in files} if asked.parent == folder else {str(file) for file in files}
-    known = sorted(names | set(built_in))
+    bare = Path(name).name == name  # a name, not a path: what lies in `suites` may have been meant
+    nearby = folder / "suites" if bare else asked.parent
+    files = nearby.glob("*.toml") if is_folder(nearby) else ()
+    known = sorted({file.stem if bare else str(file) for file in files} | set(built_in))
     raise UsageError(f"there is no suite {name!r}, neither as a file nor by name; {one_of(name, known)}")
 
 

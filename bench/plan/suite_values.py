@@ -42,9 +42,7 @@ def parse_duration(value: object) -> float:
     """Seconds from a number, or from text such as `90s`, `10m`, `1h30m`. Raises ValueError."""
     if isinstance(value, str):
         if not value or not re.fullmatch(_DURATION, value):
-            raise ValueError(
-                f"{shown(value)} is no duration; write '90s', '10m', '1h30m' or a number of seconds"
-            )
+            raise ValueError(f"{shown(value)} is no duration; write '90s', '10m', '1h30m' or a number of seconds")
         units = {"h": 3600.0, "m": 60.0, "s": 1.0}
         seconds = sum(float(part[:-1]) * units[part[-1]] for part in re.findall(r"[0-9.]+[hms]", value))
     elif isinstance(value, int | float) and not isinstance(value, bool):
@@ -52,7 +50,7 @@ def parse_duration(value: object) -> float:
     else:
         raise ValueError(f"must be a duration such as '10m', or a number of seconds; got {shown(value)}")
     if not (seconds > 0 and isfinite(seconds)):
-        raise ValueError(f"must be more than no time at all; got {shown(value)}")
+        raise ValueError(f"must be a finite time above zero; got {shown(value)}")
     return seconds
 
 
@@ -70,9 +68,7 @@ def shown(value: object) -> str:
 
 def _version(value: int) -> int:
     if value != 1:
-        raise ValueError(
-            f"is {shown(value)}, but this program reads version 1; write schema = 1, or use a newer bench"
-        )
+        raise ValueError(f"is {shown(value)}, but this program reads version 1; write schema = 1, or use a newer bench")
     return value
 
 
@@ -84,9 +80,7 @@ def _one_of(choices: Iterable[str], what: str, value: str) -> str:
 
 def _device(value: str) -> str:
     if not re.fullmatch(_DEVICE, value):
-        raise ValueError(
-            f"unknown device {shown(value)}; {one_of(value, ('cpu', 'cuda', 'cuda:0', 'mps', 'auto'))}"
-        )
+        raise ValueError(f"unknown device {shown(value)}; {one_of(value, ('cpu', 'cuda', 'cuda:0', 'mps', 'auto'))}")
     return value
 
 
@@ -105,9 +99,7 @@ def _torchvision_name(value: str, info: ValidationInfo) -> str:
         rest = "`bench list models` shows torchvision's; a model of your own is 'package.module:callable'"
         raise ValueError(f"unknown model {shown(value)}; {hint} {rest}".replace("  ", " "))
     if not re.fullmatch(_NAME, value):
-        raise ValueError(
-            f"{shown(value)} is no name of a model; write a torchvision name or 'package.module:callable'"
-        )
+        raise ValueError(f"{shown(value)} is no name of a model; write a torchvision name or 'package.module:callable'")
     return value
 
 
@@ -124,9 +116,7 @@ def _model(value: str, info: ValidationInfo) -> str:
 
 def _plain_name(value: str) -> str:
     if not re.fullmatch(_NAME, value):
-        raise ValueError(
-            f"{shown(value)} does not fit in an id or a file name; use letters, digits and _ . + -"
-        )
+        raise ValueError(f"{shown(value)} does not fit in an id or a file name; use letters, digits and _ . + -")
     return value
 
 
@@ -143,9 +133,7 @@ def _weights(value: str, info: ValidationInfo) -> str:
 def _folder(value: str, info: ValidationInfo) -> str:
     around = info.context
     if isinstance(around, Surroundings) and not is_folder(around.folder / value):
-        raise ValueError(
-            f"there is no folder {shown(value)}; write a path relative to this suite, or remove it"
-        )
+        raise ValueError(f"there is no folder {shown(value)}; write a path relative to this suite, or remove it")
     return value
 
 

@@ -29,9 +29,7 @@ def read_toml(path: Path) -> TomlFile:
     data = _bytes(path)
     text = _text(path, data)
     if not text.strip():
-        raise SuiteError(
-            [f"{path}: the file is empty; start from a copy of a shipped suite (`bench list suites`)"]
-        )
+        raise SuiteError([f"{path}: the file is empty; start from a copy of a shipped suite (`bench list suites`)"])
     try:
         document = tomllib.loads(text)
     except RecursionError:
@@ -51,9 +49,7 @@ def _bytes(path: Path) -> bytes:
     except (OSError, ValueError) as error:
         raise SuiteError([f"{path}: {_why_unreadable(error)}"]) from error
     if len(data) > MAX_BYTES:
-        raise SuiteError(
-            [f"{path}: is larger than {MAX_BYTES // 1_000_000} MB, which no suite is; name another file"]
-        )
+        raise SuiteError([f"{path}: is larger than {MAX_BYTES // 1_000_000} MB, which no suite is; name another file"])
     return data
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from bench import __version__
 from bench.plan.case import Case
-from bench.report.derive import derive, relate
+from bench.report.derive import derive, missing_reason, relate
 from bench.report.schema import (
     CaseRecord,
     Cost,
@@ -19,6 +19,7 @@ from bench.report.schema import (
     Report,
     Result,
     Round,
+    Status,
     SuiteRecord,
 )
 
@@ -67,7 +68,7 @@ def replay(lines: Iterable[Mapping[str, Any]]) -> Run:
     return run
 
 
-def build(run: Run, cases: Iterable[Case], finished_at: str, interrupted: bool) -> Report:
+def build(run: Run, cases: Iterable[Case], finished_at: str, interrupted: bool, harness_cpu_s: float) -> Report:
     """The report of `run`, without target verdicts (judge/targets.py adds them)."""
     header = run.header
     results = relate([_result(case, run.of(case), header["environment_id"], interrupted) for case in cases])
@@ -81,14 +82,15 @@ def build(run: Run, cases: Iterable[Case], finished_at: str, interrupted: bool) 
         environments={header["environment_id"]: Environment.model_validate(header["environment"])},
         results=results,
         targets=[],
-        cost=_cost(results, run.elapsed_s, header["suite"]["measure"].get("budget_s")),
+        cost=_cost(results, run.elapsed_s, header["suite"]["measure"].get("budget_s"), harness_cpu_s),
         notes=list(header.get("notes", [])),
     )
 
 
 def _result(case: Case, seen: Seen, environment: str, interrupted: bool) -> Result:
     record = CaseRecord(id=case.id, **case.axes)
-    status, failure, notes = "ok", None, []
+    status: Status = "ok"
+    failure, notes = None, []
     if seen.ended is not None:
         status = seen.ended["status"]
         failure = None if seen.ended["failure"] is None else Failure.model_validate(seen.ended["failure"])
@@ -99,12 +101,12 @@ def _result(case: Case, seen: Seen, environment: str, interrupted: bool) -> Resu
         failure = Failure(phase=None, type="Skipped", message="the run was interrupted before its turn")
     elif interrupted:
         notes.append(f"interrupted after {len(seen.rounds)} of its rounds")
-    missing = None if seen.rounds else _why_nothing(status, failure)
+    missing = None if seen.rounds else missing_reason(status, failure)
     for each in seen.rounds:
         notes += [note for note in each.notes if note not in notes]
     return Result(
         case=record,
-        status=status,  # type: ignore[arg-type]
+        status=status,
         failure=failure,
         environment=environment,
         metrics=derive(record, seen.rounds, missing),
@@ -115,16 +117,7 @@ def _result(case: Case, seen: Seen, environment: str, interrupted: bool) -> Resu
     )
 
 
-def _why_nothing(status: str, failure: Failure | None) -> str:
-    said = status.replace("_", " ")
-    if failure is None:
-        return said
-    if status in ("skipped", "unsupported"):
-        return f"{said}: {failure.message}"
-    return f"{said} in {failure.phase}" if failure.phase else said
-
-
-def _cost(results: list[Result], wall_s: float, budget_s: float | None) -> Cost:
+def _cost(results: list[Result], wall_s: float, budget_s: float | None, harness_cpu_s: float) -> Cost:
     calls_ns, compile_s = 0, 0.0
     for result in results:
         for each in result.rounds:
@@ -133,4 +126,10 @@ def _cost(results: list[Result], wall_s: float, budget_s: float | None) -> Cost:
                 calls_ns += each.stream.elapsed_ns  # on a CPU the stream is the samples themselves
             if result.case.mode != "eager":
                 compile_s += each.phases.prepare_s + each.phases.first_call_s
-    return Cost(wall_s=wall_s, calls_s=calls_ns / 1e9, compile_s=compile_s, budget_s=budget_s)
+    return Cost(
+        wall_s=wall_s,
+        calls_s=calls_ns / 1e9,
+        compile_s=compile_s,
+        harness_cpu_s=harness_cpu_s,
+        budget_s=budget_s,
+    )

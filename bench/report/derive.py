@@ -88,9 +88,7 @@ def derive_all(results: Sequence[Result]) -> list[Result]:
     """The same results with `metrics` computed anew from their rounds: what a judge works on."""
     fresh = [
         result.model_copy(
-            update={
-                "metrics": derive(result.case, result.rounds, missing_reason(result.status, result.failure))
-            }
+            update={"metrics": derive(result.case, result.rounds, missing_reason(result.status, result.failure))}
         )
         for result in results
     ]

@@ -56,9 +56,7 @@ _GIB = 2**30
 _GIT_PLACES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX")
 
 
-def collect(
-    torch_facts: Mapping[str, Any], gpus: Sequence[Facts], folder: Path, root: Path = Path("/")
-) -> Environment:
+def collect(torch_facts: Mapping[str, Any], gpus: Sequence[Facts], folder: Path, root: Path = Path("/")) -> Environment:
     """The environment of this machine, now.
 
     torch_facts: from a process that imported torch; its `threads` part goes to the section of that name.
@@ -124,7 +122,7 @@ def cgroup_levels(controller: str, process: int | str, root: Path = Path("/")) -
     if version == 1 and not _exists(top):
         top = root / "sys/fs/cgroup" / controller
     parts = PurePosixPath(group.lstrip("/")).parts
-    if ".." in parts or "\0" in group:
+    if ".." in parts:
         parts = ()
     levels = [top.joinpath(*parts[:depth]) for depth in range(len(parts), -1, -1)]
     return version, [level for level in levels if _exists(level)]

@@ -16,9 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 SCHEMA = 1
 
-Status = Literal[
-    "ok", "failed", "crashed", "timeout", "out_of_memory", "unsupported", "skipped"
-]
+Status = Literal["ok", "failed", "crashed", "timeout", "out_of_memory", "unsupported", "skipped"]
 Phase = Literal["load", "prepare", "first_call", "warm_up", "measure"]
 Verdict = Literal["met", "missed", "inconclusive", "unavailable"]
 
@@ -51,8 +49,10 @@ class Reading(Record):
 
 
 # A counter or gauge of one round: a number, a short text, or null with its reason.
-Figure = Annotated[float | int | bool | str | Missing, Field(union_mode="left_to_right")]
+Figure = float | int | bool | str | Missing
 Figures = dict[str, Figure]
+# Times from a 64-bit clock; what does not fit was never one.
+Nanoseconds = Annotated[int, Field(ge=0, lt=2**63)]
 # Facts about a machine: whatever JSON says them best; unknown ones are {"value": null, "reason": …}.
 Facts = dict[str, JsonValue]
 
@@ -114,7 +114,7 @@ class Phases(Record):
 class WarmUp(Record):
     """Calls made until times were steady. `cut` counts them; `steady` is false where the cap came first."""
 
-    samples_ns: list[int]
+    samples_ns: list[Nanoseconds]
     steady: bool
     cut: int
 
@@ -123,7 +123,7 @@ class Stream(Record):
     """Back-to-back calls without waiting in between: `items` finished in `elapsed_ns`."""
 
     items: int
-    elapsed_ns: int
+    elapsed_ns: Nanoseconds
 
 
 class Compiled(Record):
@@ -146,8 +146,8 @@ class Round(Record):
     device: str
     phases: Phases
     warm_up: WarmUp
-    samples_ns: list[int]
-    device_samples_ns: list[int] = []
+    samples_ns: list[Nanoseconds]
+    device_samples_ns: list[Nanoseconds] = []
     stream: Stream
     compiled: Compiled | None = None
     memory: Figures = {}
@@ -215,18 +215,23 @@ class Environment(Record):
 
 
 class Cost(Record):
-    """What the run cost, in seconds of wall time; `calls_s` is the part spent inside timed or warm-up calls."""
+    """What the run cost, in seconds.
+
+    `wall_s` in all · `calls_s` inside timed or warm-up calls · `compile_s` converting and first calls of modes other
+    than eager · `harness_cpu_s` processor time of the main process, its start included.
+    """
 
     wall_s: float
     calls_s: float
     compile_s: float
+    harness_cpu_s: float | None = None
     budget_s: float | None = None
 
 
 class Report(Record):
     """One run."""
 
-    schema_: Annotated[Literal[1], Field(alias="schema")] = SCHEMA
+    schema_: Annotated[Literal[1], Field(alias="schema")] = 1
     generator: Generator
     run_id: str
     started_at: str

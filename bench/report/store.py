@@ -7,9 +7,11 @@ for each thing that must not be lost, forced to disk before the run goes on; and
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,10 +23,8 @@ from pydantic import ValidationError
 from bench.errors import OutputError, ReportError
 from bench.report.schema import SCHEMA, Report
 
-try:
+if sys.platform != "win32":  # there, two runs on one journal are not kept apart
     import fcntl
-except ImportError:  # Windows: two runs on one journal are then not kept apart
-    fcntl = None  # type: ignore[assignment]
 
 Line = dict[str, Any]
 
@@ -45,7 +45,7 @@ class Journal:
         self.path = folder / "journal.jsonl"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file: IO[bytes] = self.path.open("a+b")
+            self._file: IO[bytes] = self.path.open("a+b", buffering=0)
         except OSError as error:
             raise OutputError(_cannot("write in", folder.parent, error)) from error
         self._lock()
@@ -62,11 +62,14 @@ class Journal:
     def append(self, line: Line) -> None:
         """Add one line and wait until it is on the disk. Raises OutputError where the disk is full or gone."""
         try:
-            self._file.write(json.dumps(line, separators=(",", ":"), allow_nan=False).encode() + b"\n")
-            self._file.flush()
+            data = json.dumps(line, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+            if self._file.write(data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # the next opening drops the torn line
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise OutputError(_cannot("write", self.path, error) + " Finished rounds are kept; --resume goes on.") from error
+            raise OutputError(
+                _cannot("write", self.path, error) + " Finished rounds are kept; --resume goes on."
+            ) from error
 
     def lines(self) -> Iterator[Line]:
         """Every line from the first. Raises ReportError for one that is not JSON."""
@@ -90,13 +93,15 @@ class Journal:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _lock(self) -> None:
-        if fcntl is None:
+        if sys.platform == "win32":
             return
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             self._file.close()
-            raise OutputError(f"{self.folder}: another run is at work on this report. Wait for it, or choose another -o.") from error
+            raise OutputError(
+                f"{self.folder}: another run is at work on this report. Wait for it, or choose another -o."
+            ) from error
 
     def _drop_torn_line(self) -> None:
         self._file.seek(0)
@@ -116,6 +121,9 @@ def write_text(text: str, path: Path, replace: bool = False) -> None:
     """Write a whole file under a name of its own, then give it its name in one step."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(_cannot("write in", path.parent, error)) from error
+    try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -176,11 +184,7 @@ def parse_report(text: str, name: str) -> Report:
 
 def newest_journal(folder: Path, suite: str) -> Path | None:
     """The report path of the newest unfinished run of `suite` under `folder`; None where there is none."""
-    found = [
-        journal
-        for journal in folder.glob("*.partial/journal.jsonl")
-        if _suite_of(journal) == suite
-    ]
+    found = [journal for journal in folder.glob("*.partial/journal.jsonl") if _suite_of(journal) == suite]
     if not found:
         return None
     newest = max(found, key=lambda journal: journal.stat().st_mtime)
@@ -198,9 +202,9 @@ def _suite_of(journal: Path) -> str | None:
 def _not_json(name: str, text: str, error: ValueError) -> str:
     if not text.strip():
         return f"{name}: the file is empty. Run the suite again."
+    if text.lstrip()[0] == "{" and text.rstrip()[-1] != "}":
+        return f"{name}: the report breaks off in the middle: it was cut short. Copy it again, or run again."
     if isinstance(error, json.JSONDecodeError):
-        if error.pos >= len(text.rstrip()) - 1:
-            return f"{name}: the report breaks off at line {error.lineno}: it was cut short. Copy it again, or run again."
         return f"{name}:{error.lineno}:{error.colno}: not JSON: {error.msg}. Name a file that `bench run` wrote."
     return f"{name}: not JSON: {error}. Name a file that `bench run` wrote."
 
@@ -208,4 +212,3 @@ def _not_json(name: str, text: str, error: ValueError) -> str:
 def _cannot(verb: str, path: Path, error: OSError) -> str:
     why = (error.strerror or str(error)).lower()
     return f"cannot {verb} {path}: {why}. Choose another place with -o, or make room there."
-

@@ -52,8 +52,8 @@ def advice(report: Report) -> list[str]:
 def rounds_for(half: float, rounds: int, wanted: float) -> int | None:
     """The fewest rounds that bring the half-width down to `wanted`; None where that takes over MOST_ROUNDS.
 
-    half: the relative half-width seen with `rounds` processes. Their spread is taken as it was seen, so the
-    width goes with t / √K (Student 1908).
+    half: the half-width seen with `rounds` >= 2 processes, in the unit of `wanted`. Their spread is taken as
+    it was seen, so the width goes with t / √K (Student 1908).
     """
     spread = half * math.sqrt(rounds) / _t(rounds)
     for more in range(rounds + 1, MOST_ROUNDS + 1):
@@ -185,6 +185,8 @@ def _about_targets(report: Report) -> Iterator[str]:
         result = results.get(target.case)
         if target.verdict != "inconclusive" or result is None or target.metric not in METRICS:
             continue
+        if target.metric.startswith("latency.p9"):
+            continue  # the interval of a percentile comes from calls, not from rounds
         if target.value is None or target.low is None or target.high is None:
             continue
         gap, half = abs(target.limit - target.value), (target.high - target.low) / 2
@@ -239,10 +241,7 @@ def _about_percentiles(report: Report) -> Iterator[str]:
     refused = [result for result in measured(report) if _is_refused(result)]
     if not refused or present is None:
         return
-    fewest = sorted(refused, key=lambda result: sum(len(each.samples_ns) for each in result.rounds))[
-        :_LOOKED_AT
-    ]
-    needed = math.ceil(max(_p99_seconds(result) for result in fewest))
+    needed = math.ceil(max(_p99_seconds(result) for result in sorted(refused, key=_calls)[:_LOOKED_AT]))
     if needed <= present:
         return
     extra = (needed - present) * sum(len(result.rounds) for result in measured(report))
@@ -253,9 +252,13 @@ def _about_percentiles(report: Report) -> Iterator[str]:
     )
 
 
+def _calls(result: Result) -> int:
+    return sum(len(each.samples_ns) for each in result.rounds)
+
+
 def _is_refused(result: Result) -> bool:
     p99 = reading(result, "latency.p99_ms")
-    return p99.value is None and p99.high is None and any(each.samples_ns for each in result.rounds)
+    return p99.value is None and p99.high is None and bool(p99.n) and _calls(result) > 0
 
 
 def _p99_seconds(result: Result) -> float:

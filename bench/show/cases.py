@@ -11,8 +11,9 @@ from rich.text import Text
 
 from bench.metrics import METRICS, format_value
 from bench.report.schema import Reading, Report, Result, TargetVerdict
-from bench.show.grid import Column, Span, flow, fold, lay_out, wrapped
+from bench.show.grid import Column, Span, flow, fold, lay_out, least_width, wrapped
 from bench.show.words import (
+    AnyCase,
     clean,
     common_words,
     count,
@@ -83,9 +84,18 @@ def cases_view(report: Report, width: int, doubtful: frozenset[str]) -> Renderab
     parts.append(_legend(report, shown, doubtful, width))
     if grid.left_out:
         names = ", ".join(column.name for column in grid.left_out)
-        says = f"no room here for {names}: COLUMNS={grid.full_width} shows all"
+        says = f"no room here for {names}: COLUMNS={_width_for_all(report, columns, width)} shows all"
         parts.append(wrapped(says, width, style="dim"))
     return Group(*parts)
+
+
+def _width_for_all(report: Report, columns: Sequence[Column], width: int) -> int:
+    """The cells in which `columns` fit; names are folded less where there is more room, so it is felt for."""
+    cases = [result.case for result in report.results]
+    varied = varied_axes(cases)
+    while (needed := least_width([*name_columns(cases, varied, width), *columns[3:]])) > width:
+        width = needed
+    return width
 
 
 def missing_words(results: Iterable[Result], keys: Sequence[str]) -> list[str]:
@@ -105,33 +115,28 @@ def missing_words(results: Iterable[Result], keys: Sequence[str]) -> list[str]:
     return words
 
 
-def model_width(width: int) -> int:
-    """Cells a model's name may take before it is folded: 18 of 80, enough for mobilenet_v3_small."""
-    return max(width * 9 // 40, 8)
+def name_columns(cases: Sequence[AnyCase], varied: frozenset[str], width: int) -> list[Column]:
+    """Model, batch size and mode, which tell cases apart. `varied`: the axes to show with the mode.
 
-
-def mode_width(width: int) -> int:
-    """Cells that a mode and its axes may take before they are folded."""
-    return max(width // 5, 8)
+    Of `width` 80 18 go to the model before it is folded, enough for mobilenet_v3_small, and 16 to the mode.
+    """
+    models, modes = max(width * 9 // 40, 8), max(width // 5, 8)
+    return [
+        Column("model", "", tuple(Text(fold(clean(case.model), models)) for case in cases), left=True),
+        Column("b", "", tuple(Text(str(case.batch_size)) for case in cases)),
+        Column("mode", "", tuple(Text(fold(mode_words(case, varied), modes)) for case in cases), left=True),
+    ]
 
 
 def _has_news(plan: _Plan, results: Sequence[Result]) -> bool:
     """A percentile that is refused everywhere is news; a memory that no case has is not."""
-    return any(
-        key in QUANTILES or reading(result, key).value is not None for result in results for key in plan.keys
-    )
+    return any(key in QUANTILES or reading(result, key).value is not None for result in results for key in plan.keys)
 
 
 def _columns(report: Report, plans: Sequence[_Plan], width: int, doubtful: frozenset[str]) -> list[Column]:
     results = report.results
-    varied = varied_axes(result.case for result in results)
-    names, modes = model_width(width), mode_width(width)
-    columns = [
-        Column("model", "", tuple(Text(fold(clean(r.case.model), names)) for r in results), left=True),
-        Column("b", "", tuple(Text(str(r.case.batch_size)) for r in results)),
-        Column("mode", "", tuple(Text(fold(mode_words(r.case, varied), modes)) for r in results), left=True),
-        _medians(results, doubtful),
-    ]
+    cases = [result.case for result in results]
+    columns = [*name_columns(cases, varied_axes(cases), width), _medians(results, doubtful)]
     for plan in plans:
         cells = tuple(Text() if r.status != "ok" else _cell(plan, r) for r in results)
         columns.append(Column(plan.title, plan.unit, cells, plan.rank))
@@ -153,9 +158,7 @@ def _medians(results: Sequence[Result], doubtful: frozenset[str]) -> Column:
     left = max([len("p50"), *(len(number) for number, _ in pairs)])
     right = max([len("±95 %"), *(len(interval) for _, interval in pairs)])
     cells = tuple(
-        Text.assemble(
-            (number.rjust(left), "bold"), " ", (interval.ljust(right), "yellow" if "!" in interval else "")
-        )
+        Text.assemble((number.rjust(left), "bold"), " ", (interval.ljust(right), "yellow" if "!" in interval else ""))
         for number, interval in pairs
     )
     return Column("p50".rjust(left) + " " * (right + 1), f"{'ms':>{left}} {'±95 %':<{right}}", cells)

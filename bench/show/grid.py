@@ -60,7 +60,6 @@ class Grid:
 
     body: RenderableType
     left_out: tuple[Column, ...]
-    full_width: int
 
 
 def lay_out(columns: Sequence[Column], width: int, spans: Mapping[int, Span] | None = None) -> Grid:
@@ -73,7 +72,12 @@ def lay_out(columns: Sequence[Column], width: int, spans: Mapping[int, Span] | N
     for index in range(len(columns[0].cells)):
         lines += frame.row(index, (spans or {}).get(index), width)
     left_out = tuple(each for each in columns if all(each is not kept for kept in frame.columns))
-    return Grid(Group(*lines), left_out, _Frame(columns, 2).width)
+    return Grid(Group(*lines), left_out)
+
+
+def least_width(columns: Sequence[Column]) -> int:
+    """The cells in which all columns find room."""
+    return _Frame(columns, 1).width
 
 
 def fold(text: str, width: int) -> str:

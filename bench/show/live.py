@@ -15,9 +15,9 @@ from bench.measure.schedule import WARM_COMPILE_S
 from bench.metrics import format_value, with_unit
 from bench.plan.case import Case
 from bench.report.schema import Round
-from bench.show.cases import mode_width, model_width
-from bench.show.grid import Column, Portable, Span, fold, lay_out
-from bench.show.words import FAILED, clean, count, duration, mode_words, outcome, percent, varied_axes
+from bench.show.cases import name_columns
+from bench.show.grid import Column, Portable, Span, lay_out
+from bench.show.words import FAILED, clean, count, duration, outcome, percent, varied_axes
 from bench.stats import log_t_interval
 
 ROWS = 10
@@ -107,9 +107,7 @@ class LiveView:
     def progress(self) -> tuple[int, int]:
         """Rounds of single cases: done, and expected in all. A case that ended early expects no more."""
         done = sum(row.rounds for row in self._rows.values())
-        expected = sum(
-            row.rounds if row.ended else max(self._most_rounds, row.rounds) for row in self._rows.values()
-        )
+        expected = sum(row.rounds if row.ended else max(self._most_rounds, row.rounds) for row in self._rows.values())
         return done, expected
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -142,20 +140,19 @@ class LiveView:
         words = [
             f"round {self._round} of {self._most_rounds}" if self._round else "starting",
             f"{duration(self.elapsed_s())} so far",
-            "time left not known yet" if left is None else f"about {duration(left)} left",
+            "time left unknown" if left is None else f"about {duration(left)} left",
         ]
         if self._budget_s is not None:
             words.append(f"budget {duration(self._budget_s)}")
         failed = sum(row.ended is not None and row.ended.status in FAILED for row in self._rows.values())
         if failed:
-            words.append(f"✗ {count(failed, 'case')} failed")
+            words.insert(1, f"✗ {count(failed, 'case')} failed")
         return " · ".join(words)
 
     def _at_work(self) -> str:
         if self._phase is None:
-            return (
-                "starting the next process" if any(row.ended is None for row in self._rows.values()) else ""
-            )
+            is_over = all(row.ended for row in self._rows.values())
+            return "" if is_over else "starting the next process"
         phase = _PHASES.get(self._phase.phase, clean(self._phase.phase))
         return f"{clean(self._phase.case.id)}: {phase}, {duration(self._now() - self._phase_began)}"
 
@@ -167,19 +164,7 @@ class LiveView:
             return []
         varied = varied_axes(row.case for row in self._rows.values())
         columns = [
-            Column(
-                "model",
-                "",
-                tuple(Text(fold(clean(row.case.model), model_width(width))) for row in rows),
-                left=True,
-            ),
-            Column("b", "", tuple(Text(str(row.case.batch_size)) for row in rows)),
-            Column(
-                "mode",
-                "",
-                tuple(Text(fold(mode_words(row.case, varied), mode_width(width))) for row in rows),
-                left=True,
-            ),
+            *name_columns([row.case for row in rows], varied, width),
             Column("p50 ms", "", tuple(Text(_median(row), "bold") for row in rows)),
             Column("±95 %", "", tuple(Text(_interval(row)) for row in rows)),
             Column("rounds", "", tuple(Text(f"{row.rounds}/{self._most_rounds}") for row in rows), rank=2),

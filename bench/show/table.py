@@ -34,6 +34,7 @@ _SHOWN = 4  # names in a list before "and N more"; verbose shows all
 _ALL = 10**9
 _TAIL_LINES = 8
 _LOUD = "bold red"
+_NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?", re.ASCII)
 
 
 def report_view(report: Report, width: int, verbose: bool = False) -> RenderableType:
@@ -195,9 +196,7 @@ def _failure_words(result: Result, failure: Failure) -> list[str]:
 
 def _difference_paragraph(result: Result, width: int) -> list[RenderableType]:
     seen = result.equivalence
-    lines: list[RenderableType] = [
-        _item(f"{clean(result.case.id)}: DIFFERENT output than eager's", width, _LOUD)
-    ]
+    lines: list[RenderableType] = [_item(f"{clean(result.case.id)}: DIFFERENT output than eager's", width, _LOUD)]
     if seen.max_abs is not None and seen.tolerance is not None:
         lines.append(_indented(f"largest difference {seen.max_abs:.2g}, allowed {seen.tolerance:.2g}", width))
     if seen.reason:
@@ -251,7 +250,7 @@ def _noise(report: Report, most: int) -> list[str]:
         for each in result.rounds:
             unsteady += [result.case.id] if _unsteady(each) else []
             for flag in each.noise:
-                seen[re.sub(r"\d[\d.,]*", "#", flag)].append((clean(flag), result.case.id))
+                seen[_NUMBER.sub("#", flag)].append((clean(flag), result.case.id))
     lines = []
     for kind in sorted(seen, key=lambda kind: (not kind.startswith("invalid"), -len(seen[kind]))):
         texts = {text for text, _ in seen[kind]}
@@ -275,7 +274,7 @@ def _where(cases: Sequence[str], total: int, most: int) -> str:
 
 
 def _first_number(text: str) -> float:
-    found = re.search(r"\d+(\.\d+)?", text)
+    found = _NUMBER.search(text)
     return float(found.group()) if found else 0.0
 
 
