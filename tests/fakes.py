@@ -44,6 +44,7 @@ class Script:
     first_s: float = 0.05
     raises: Mapping[str, BaseException] = field(default_factory=dict)
     dies: tuple[str, int] | None = None  # the phase in which its process ends, and the exit code
+    takes_parent_along: bool = False
     hangs: str | None = None
     output: str = ""
     graphs: int | None = None
@@ -158,6 +159,9 @@ class ScriptedParent:
             yield message
             if message["event"] != "phase":
                 continue
+            if script.takes_parent_along:
+                yield {"event": "gone", "tail": script.output}
+                return
             if script.hangs == message["phase"]:
                 limit = limits[script.hangs]
                 self.launcher.clock.advance(round(limit * 1e9))

@@ -98,7 +98,7 @@ def test_fewer_than_three_processes_ask_for_three_rounds() -> None:
 def test_a_failure_gives_its_advice_and_the_command_that_runs_it_again() -> None:
     failed = failed_result(Case("a", mode="compile"), "crashed", make_failure(advice="Try mode eager."))
     assert advice(make_report([failed])) == [
-        "a-cpu-b1-compile: Try mode eager. Then: bench run -s cpu-baseline -k a-cpu-b1-compile -v"
+        "a-cpu-b1-compile: Try mode eager. Then run again with -k a-cpu-b1-compile -v"
     ]
 
 
@@ -119,7 +119,7 @@ def test_a_different_output_comes_before_everything_about_speed() -> None:
 
 def test_an_interrupted_run_is_to_be_run_to_its_end_and_not_given_more_rounds() -> None:
     text = said(make_report([wide(), wide(rounds=1)], status="interrupted"))
-    assert text == "Run again to the end: 1 case had fewer than 3 rounds."
+    assert text == "Go on to the end with --resume: 1 case had fewer than 3 rounds."
 
 
 @pytest.mark.parametrize(
@@ -207,4 +207,4 @@ def test_there_are_at_most_five_pieces_of_advice_and_failures_come_first() -> No
     report = make_report([slow, wide(), restless, wrong, failed], environments={"x": machine})
     found = advice(report)
     assert len(found) == MOST_LINES
-    assert found[0].startswith("z-cpu-b1-eager failed: bench run")
+    assert found[0].startswith("z-cpu-b1-eager failed: run again")

@@ -330,6 +330,17 @@ def test_ctrl_c_leaves_a_valid_report_of_what_is_known(folder: Path) -> None:
     assert report["status"] == "interrupted"
     assert sum(len(result["rounds"]) for result in report["results"]) == 8
     assert {result["status"] for result in report["results"]} == {"ok"}
+
+
+def test_what_ctrl_c_cut_off_can_be_gone_on_with(folder: Path) -> None:
+    bench("run", "-s", "suite.toml", "-o", "out.json", outside=interrupted_at(9))
+    assert bench("run", "-s", "suite.toml", "-o", "out.json")[0] == 2  # never silently over it
+    code, manner = bench("run", "-s", "suite.toml", "-o", "out.json", "--resume")
+    assert code == 0
+    assert len(manner.outside.launcher.requests) == 18 - 8
+    report = json.loads((folder / "out.json").read_text())
+    assert report["status"] == "complete"
+    assert {len(result["rounds"]) for result in report["results"]} == {3}
     assert not (folder / "out.json.partial").exists()
 
 

@@ -43,7 +43,7 @@ def command(manner: Manner, /, **options: Any) -> int:
     """Measure every case of a suite and write a report.
 
     Each case runs in fresh processes, round after round, until its median is precise enough or the budget is
-    spent. Ctrl-C leaves a complete report of what is known so far; --resume goes on after a crash.
+    spent. Ctrl-C leaves a complete report of what is known so far; --resume goes on from there, and after a crash.
 
     A suite is trusted like code: it names the factories that build its models.
     """
@@ -59,7 +59,8 @@ def command(manner: Manner, /, **options: Any) -> int:
                 click.echo("interrupted before anything was known: no report", err=True)
                 return 130
             code = _deliver(manner, asked, order, report)
-            journal.discard()
+            if report.status == "complete":
+                journal.discard()
     if failure is not None:
         raise failure
     return 130 if interrupted else code
@@ -174,9 +175,10 @@ def _open_journal(asked: Asked, order: Order) -> Iterator[tuple[Any, Order]]:
     from bench.report.store import Journal, partial_folder
 
     folder = partial_folder(order.report_path)
-    if order.report_path.exists() and not asked.force:
+    unfinished = (folder / "journal.jsonl").exists()
+    if order.report_path.exists() and not (asked.force or (asked.resume and unfinished)):
         raise OutputError(f"{order.report_path} is already there. Choose another -o, or replace it with --force.")
-    if asked.resume and not (folder / "journal.jsonl").exists():
+    if asked.resume and not unfinished:
         raise UsageError(f"there is no unfinished run beside {order.report_path}. Leave --resume away.")
     if folder.exists() and not asked.resume:
         if not asked.force:
@@ -314,14 +316,15 @@ def _deliver(manner: Manner, asked: Asked, order: Order, report: Any) -> int:
     if asked.output == "-":
         click.echo(report.model_dump_json(by_alias=True))
     else:
-        write_report(report, order.report_path, replace=asked.force)
+        write_report(report, order.report_path, replace=asked.force or asked.resume)
         if manner.json:
             click.echo(report.model_dump_json(by_alias=True))
         else:
             console = result_console()
             console.print(report_view(report, console.width, manner.verbose))
         if not manner.quiet:
-            click.echo(f"report: {order.report_path}", err=True)
+            hint = "" if report.status == "complete" else "  (--resume goes on from here)"
+            click.echo(f"report: {order.report_path}{hint}", err=True)
     return exit_code(report, asked.strict)
 
 

@@ -66,10 +66,10 @@ def _t(rounds: int) -> float:
     return student_t_quantile(0.5 + CONFIDENCE / 2, rounds - 1)
 
 
-def _again(report: Report, results: Sequence[Result]) -> str:
-    """The command that runs these cases alone; as many of them as a person would paste."""
+def _again(results: Sequence[Result]) -> str:
+    """The options that run these cases alone; as many of them as a person would paste."""
     chosen = " or ".join(clean(result.case.id) for result in results[:_NAMES])
-    return f"bench run -s {shlex.quote(clean(report.suite.name))} -k {shlex.quote(chosen)}"
+    return f"-k {shlex.quote(chosen)} -v"
 
 
 def _ids(results: Sequence[Result]) -> str:
@@ -82,8 +82,8 @@ def _after_failures(report: Report) -> Iterator[str]:
     if failed:
         advised = [result for result in failed if result.failure and result.failure.advice] or failed
         first = clean(advised[0].failure.advice) if advised[0].failure else ""
-        again = f"{_again(report, failed)} -v"
-        yield f"{_ids(advised[:1])}: {first} Then: {again}" if first else f"{_ids(failed)} failed: {again}"
+        again = f"run again with {_again(failed)}"
+        yield f"{_ids(advised[:1])}: {first} Then {again}" if first else f"{_ids(failed)} failed: {again}"
     wrong = [result for result in report.results if result.equivalence.status == "different"]
     if wrong:
         yield f"{_ids(wrong)}: find out why the output differs before using it; try fp32, or eager."
@@ -93,7 +93,7 @@ def _after_interruption(report: Report) -> Iterator[str]:
     if report.status == "interrupted":
         open_cases = [result for result in report.results if result.status in ("ok", "skipped")]
         few = [result for result in open_cases if len(result.rounds) < FEWEST_PROCESSES]
-        yield "Run again to the end" + (f": {_had_few(few)}." if few else ", for narrower intervals.")
+        yield "Go on to the end with --resume" + (f": {_had_few(few)}." if few else ", for narrower intervals.")
 
 
 def _about_threads(report: Report) -> Iterator[str]:
