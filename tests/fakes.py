@@ -130,8 +130,8 @@ class ScriptedEdge:
     def await_release(self) -> None:
         """Nobody reads counters here."""
 
-    def is_out_of_memory(self, error: BaseException) -> bool:
-        return isinstance(error, MemoryError)
+    def meaning(self, error: BaseException) -> tuple[str, str] | None:
+        return ("out_of_memory", "Use less.") if isinstance(error, MemoryError) else None
 
 
 class ScriptedParent:

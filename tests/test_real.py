@@ -134,6 +134,15 @@ def test_a_missing_device_and_a_compile_that_captures_nothing_are_unsupported(tm
     assert "cuda:7" in report["results"][1]["failure"]["message"]
 
 
+def test_a_missing_compiler_is_unsupported_and_says_what_to_install(tmp_path: Path) -> None:
+    text = f'[matrix]\nmodel = ["good"]\nmode = ["compile"]\n[measure]\nrounds = 1\n{SHORT}' + models("good")
+    (tmp_path / "suite.toml").write_text(HEAD + text)
+    bench(tmp_path, "run", "-s", "suite.toml", "-o", "out.json", CXX="/no/such/compiler")
+    result = json.loads((tmp_path / "out.json").read_text())["results"][0]
+    assert result["status"] == "unsupported"
+    assert "g++" in result["failure"]["advice"]
+
+
 def test_stored_weights_are_loaded_and_named_by_their_hash_and_wrong_ones_are_refused(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     state = torch.nn.Linear(16, 16).state_dict()

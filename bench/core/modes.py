@@ -67,6 +67,18 @@ def _trace(jit: Any, model: torch.nn.Module, inputs: Inputs) -> Any:
     return jit.trace(model, inputs, **options)
 
 
+def lacking(error: BaseException) -> str | None:
+    """What to do where `error` says that this machine or torch lacks something; None for any other error."""
+    text = str(error)
+    if "InvalidCxxCompiler" in text or "No working C++ compiler" in text:
+        return "torch.compile needs a C++ compiler: install g++, or name yours in CXX."
+    if "Python.h: No such file" in text:
+        return "torch.compile needs Python's header files: install python3-dev, or the like."
+    if isinstance(error, (RuntimeError, NotImplementedError)) and "not implemented for '" in text:
+        return "This torch has no such operation in this precision on this device: choose another precision."
+    return None
+
+
 def _first_line(error: object) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:300] if lines else type(error).__name__

@@ -29,8 +29,12 @@ def import_torchvision() -> ModuleType:
         for name in ("nms", "qnms"):
             library.define(name + _SIGNATURE)  # type: ignore[no-untyped-call]
         _kept.append(library)
-    import torchvision  # noqa: PLC0415 - only importable once the schemas above are declared
-
+    try:
+        import torchvision  # noqa: PLC0415 - only importable once the schemas above are declared
+    except (ImportError, RuntimeError, OSError) as error:
+        raise CaseError(
+            f"torchvision does not import: {str(error).splitlines()[0]}", "`bench doctor` says what is installed."
+        ) from error
     return torchvision  # type: ignore[no-any-return]
 
 

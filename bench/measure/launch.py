@@ -23,9 +23,17 @@ from bench.errors import LaunchError
 READY_S = 180.0
 TICK_S = 0.5
 TAIL_BYTES = 4096
-# `-P` keeps the user's working directory off the path; the package's own folder goes to its end.
-_BOOT = "import sys; sys.path.append(sys.argv[1]); from bench.measure.parent import serve; serve()"
-_PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
+# The very package that runs here, wherever it lies and whatever else is called `bench` over there; `-P` keeps
+# the user's working directory off the path.
+_BOOT = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("bench", sys.argv[1])
+sys.modules["bench"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(sys.modules["bench"])
+from bench.measure.parent import serve
+serve()
+"""
+_PACKAGE = str(Path(__file__).resolve().parents[1] / "__init__.py")
 
 Message = dict[str, Any]
 
@@ -69,7 +77,7 @@ class ForkingParent:
     def __init__(self, python: str, environment: Mapping[str, str]) -> None:
         try:
             self._process = subprocess.Popen(
-                [python, "-P", "-c", _BOOT, _PACKAGE_ROOT],
+                [python, "-P", "-c", _BOOT, _PACKAGE],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -86,7 +94,7 @@ class ForkingParent:
         for stream in (self._process.stdout, self._process.stderr):
             assert stream is not None
             os.set_blocking(stream.fileno(), False)
-            self._selector.register(stream, selectors.EVENT_READ)
+            self._selector.register(stream.fileno(), selectors.EVENT_READ)
 
     def __enter__(self) -> Self:
         return self
@@ -187,16 +195,16 @@ class ForkingParent:
             if not ready and tick_s is not None:
                 yield {"event": "tick"}
             for key, _ in ready:
-                if not self._read(key.fileobj):
+                if not self._read(key.fd):
                     yield {"event": "gone"}
                     return
 
-    def _read(self, stream: Any) -> bool:
+    def _read(self, descriptor: int) -> bool:
         """Take what is there; False where the parent's message pipe has closed."""
-        data = os.read(stream.fileno(), 1 << 20)
-        if stream is self._process.stderr:
+        data = os.read(descriptor, 1 << 20)
+        if self._process.stderr is not None and descriptor == self._process.stderr.fileno():
             if not data:  # closed: nothing more to say
-                self._selector.unregister(stream.fileno())
+                self._selector.unregister(descriptor)
             self._tail = (self._tail + data)[-TAIL_BYTES:]
             return True
         self._lines += data

@@ -24,7 +24,7 @@ from typing import IO, Any
 
 import torch
 
-from bench.core import devices
+from bench.core import devices, modes
 from bench.core.session import InferenceSession
 from bench.core.torchvision_ops import extension_loads, import_torchvision
 from bench.errors import CaseError
@@ -80,9 +80,12 @@ class TorchEdge:
         """Wait for the main process's blank line."""
         os.read(self._release, 1)
 
-    def is_out_of_memory(self, error: BaseException) -> bool:
-        """As torch says it."""
-        return devices.is_out_of_memory(error)
+    def meaning(self, error: BaseException) -> tuple[str, str] | None:
+        """Out of memory, or something that this machine lacks, as torch says it."""
+        if devices.is_out_of_memory(error):
+            return "out_of_memory", "Use a smaller batch size or a lower precision."
+        advice = modes.lacking(error)
+        return None if advice is None else ("unsupported", advice)
 
 
 def serve() -> None:

@@ -97,8 +97,8 @@ class Edge(Protocol):
     def await_release(self) -> None:
         """Block until the main process has read this one's counters: they end with the process."""
 
-    def is_out_of_memory(self, error: BaseException) -> bool:
-        """Whether `error` says that memory ran out."""
+    def meaning(self, error: BaseException) -> tuple[str, str] | None:
+        """The status and the advice of an error that means more than "failed"; else None."""
 
 
 def measure(request: Request, edge: Edge, emit: Emit) -> None:
@@ -263,6 +263,7 @@ def _compilations(session: Session) -> Callable[[], int]:
 
 def _explain(error: BaseException, edge: Edge) -> dict[str, Any]:
     message, advice, status = str(error) or type(error).__name__, "", "failed"
+    known = edge.meaning(error)
     if isinstance(error, Unsupported):
         status, advice = "unsupported", error.advice
     elif isinstance(error, CaseError):
@@ -271,9 +272,8 @@ def _explain(error: BaseException, edge: Edge) -> dict[str, Any]:
         code = "" if error.code is None else repr(error.code)
         message = f"the model called sys.exit({code})"
         advice = "A model must not end the process: raise an exception instead."
-    elif edge.is_out_of_memory(error):
-        status = "out_of_memory"
-        advice = "Use a smaller batch size or a lower precision."
+    elif known is not None:
+        status, advice = known
     return {
         "status": status,
         "type": type(error).__name__,
