@@ -247,8 +247,9 @@ def _noise(system: Mapping[str, Figure], change: Sample) -> Iterator[str]:
     waited = _known(system["psi_cpu_percent"])
     if grade := _grade(waited, 1.0, 5.0):
         alone = not disturbed and not isinstance(system["other_cores"], Missing)
-        whose = ", though others used next to none: the case's own threads wait for each other" if alone else ""
-        yield f"{'suspect' if alone else grade}: tasks waited for a CPU {waited:.2g} % of the time{whose}"
+        # Where nobody else was at work, the case's threads waited for each other.
+        whose, grade = ("the case's own threads", "suspect") if alone else ("tasks", grade)
+        yield f"{grade}: {whose} waited for a CPU {waited:.2g} % of the time"
     stalled = _known(system["psi_memory_percent"])
     if grade := _grade(stalled, 1.0, 5.0):
         yield f"{grade}: tasks waited for memory {stalled:.2g} % of the time"

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import faulthandler
+import gc
 import json
 import os
 import resource
@@ -98,6 +99,8 @@ def serve() -> None:
         torchvision_problem = str(error)
     else:
         torchvision_problem = ""
+    gc.collect()
+    gc.freeze()  # children then collect their own garbage without walking all of torch, nor copying its pages
     _say(out, {"event": "ready", "pid": os.getpid(), "torchvision": torchvision_problem})
     for line in sys.stdin:
         if not line.strip():
