@@ -1,6 +1,6 @@
 """What measuring costs, each figure a ratio or a difference of two things measured in turn in one run.
 
-Run by `nox -s perf`, on a quiet machine. Limits are the project's promises; each line printed says how far off it is.
+Run by `nox -s perf`, on a quiet machine; the file's name keeps it out of every other test run. Limits are the project's promises; each line printed says how far off it is.
 """
 
 from __future__ import annotations
@@ -24,8 +24,6 @@ from bench.measure.monitor import Monitor
 from bench.measure.steady import WarmUpRule
 from bench.measure.worker import Request, timed_calls
 from bench.plan.case import Case, ModelSpec
-
-pytestmark = pytest.mark.perf
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = str(ROOT / "tests")
