@@ -7,23 +7,21 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from rich.live import Live
 
 from bench.cli import Manner
 from bench.cli.console import progress_console
+from bench.cli.order import Order
 from bench.errors import UsageError
 from bench.measure.events import CaseEnded, Checked, Event, PhaseStarted, RoundDone, RunStarted, Tick
 from bench.report.assemble import GENERATOR
 from bench.report.environment import differences
 from bench.report.schema import SCHEMA, Environment
+from bench.report.store import Journal
 from bench.show.live import LiveView, line
-
-if TYPE_CHECKING:
-    from bench.cli.run import Order
-    from bench.report.store import Journal
 
 Show = Callable[[Event], None]
 

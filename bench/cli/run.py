@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,9 +14,8 @@ from typing import Any
 import click
 
 from bench.cli import Manner, json_option, manners
-from bench.errors import LaunchError, NothingSelected, OutputError, UsageError
-
-QUICK = "quick: one short process a case; targets are not judged"
+from bench.cli.order import QUICK, Asked, Order, take_order
+from bench.errors import LaunchError, OutputError, UsageError
 
 
 @click.command()
@@ -48,7 +45,7 @@ def command(manner: Manner, /, **options: Any) -> int:
     A suite is trusted like code: it names the factories that build its models.
     """
     asked = Asked(**options)
-    order = _take_order(asked)
+    order = take_order(asked)
     if asked.dry_run:
         return _dry_run(manner, order)
     with _open_journal(asked, order) as (journal, order):
@@ -64,81 +61,6 @@ def command(manner: Manner, /, **options: Any) -> int:
     if failure is not None:
         raise failure
     return 130 if interrupted else code
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The options as given."""
-
-    suite_name: str
-    expression: str | None
-    output: str | None
-    dry_run: bool
-    fail_fast: bool
-    quick: bool
-    resume: bool
-    force: bool
-    keep_compile_cache: bool
-    seed: int | None
-    machine: str | None
-    strict: bool
-
-
-@dataclass(frozen=True)
-class Order:
-    """What is to be measured and where the report goes. `suite` is a plan.suite.Suite."""
-
-    suite: Any
-    cases: tuple[Any, ...]
-    measure: Any
-    machine: str
-    report_path: Path
-    notes: tuple[str, ...]
-
-
-def _take_order(asked: Asked) -> Order:
-    """Read the suite and apply the options; everything that can be wrong is wrong here, before anything runs."""
-    import platform
-
-    from bench.plan.select import select
-    from bench.plan.suite import find_suite, read_suite
-
-    suite = read_suite(find_suite(asked.suite_name, Path.cwd()))
-    cases = tuple(select(suite.cases, asked.expression) if asked.expression else suite.cases)
-    if not cases:
-        raise NothingSelected(f"{asked.suite_name}: the suite has no case.")
-    measure, notes = suite.measure, []
-    if asked.quick:
-        measure = dataclasses.replace(measure, rounds=1, max_seconds=min(1.0, measure.max_seconds))
-        notes.append(QUICK)
-    if asked.expression:
-        notes.append(f"selected by -k {asked.expression!r}: {len(cases)} of {len(suite.cases)} cases")
-    if asked.seed is not None:
-        measure = dataclasses.replace(measure, seed=asked.seed)
-    machine = asked.machine or platform.node() or "unknown"
-    return Order(suite, cases, measure, machine, _report_path(asked, suite.name, machine), tuple(notes))
-
-
-def _report_path(asked: Asked, suite: str, machine: str) -> Path:
-    from bench.report.store import newest_journal
-
-    if asked.output not in (None, "-"):
-        assert asked.output is not None
-        path = Path(asked.output)
-        if path.is_dir():
-            raise OutputError(f"{path} is a folder. Name the report's file, e.g. {path / (suite + '.json')}.")
-        return path
-    if asked.resume:
-        found = newest_journal(Path("reports"), suite)
-        if found is None:
-            raise UsageError(
-                f"there is no unfinished run of {suite!r} under reports/ to resume. "
-                "Leave --resume away, or say with -o which report it was."
-            )
-        return found
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", machine).strip("-.") or "machine"
-    return Path("reports") / f"{stamp}-{suite}-{slug}.json"
 
 
 def _dry_run(manner: Manner, order: Order) -> int:

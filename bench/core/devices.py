@@ -48,6 +48,12 @@ def _mps_there() -> bool:
     return torch.backends.mps.is_available()
 
 
+def use(device: torch.device) -> None:
+    """Make `device` the one that events and new streams belong to."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+
+
 def waiter(device: torch.device) -> Wait:
     """A function that returns once all work queued on `device` is done."""
     if device.type == "cuda":

@@ -39,6 +39,7 @@ class InferenceSession:
         """Build the model and its inputs, in the case's precision and memory format, on its device."""
         self.device = devices.resolve(self.case.device)
         self.wait = devices.waiter(self.device)
+        devices.use(self.device)
         if self.case.threads is not None:
             torch.set_num_threads(self.case.threads)
         self.model, self.weights = self._place()

@@ -68,6 +68,8 @@ class Interpreter:
 
     def start(self, environment: Mapping[str, str]) -> ForkingParent:
         """A fresh interpreter. Raises LaunchError where it does not come up."""
+        if sys.platform == "win32":
+            raise LaunchError("bench measures on Linux and macOS; on Windows, run it in WSL. Reports open anywhere.")
         return ForkingParent(self.python, environment)
 
 

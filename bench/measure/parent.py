@@ -2,7 +2,7 @@
 
 It reads one request a line from standard input and passes on, a line each, what its children say. A child's
 own standard output and error go to this process's standard error, so a model that prints cannot break a
-message. Where there is no fork, the interpreter serves one request itself and ends.
+message. Where forking is not safe, the interpreter measures one case itself and ends.
 
 Loads only what core loads. Not imported by the main process.
 """
@@ -106,11 +106,17 @@ def serve() -> None:
         if not line.strip():
             continue  # the release of a child that did not live to read it
         request = json.loads(line)
-        if hasattr(os, "fork"):
+        if _can_fork(request):
             _in_a_child(request, out)
         else:
             _answer(request, out)
-            return
+            if request["do"] == "measure":
+                return  # used up: the next case gets a new interpreter
+
+
+def _can_fork(request: Mapping[str, Any]) -> bool:
+    """macOS's frameworks do not survive a fork, so a case on its GPU takes the whole interpreter."""
+    return sys.platform != "darwin" or request["do"] == "measure" and request["request"]["case"]["device"] == "cpu"
 
 
 def _in_a_child(request: Mapping[str, Any], out: IO[str]) -> None:

@@ -200,7 +200,6 @@ class _Run:
             if cold:
                 shutil.rmtree(cache, ignore_errors=True)  # a killed run may have left half a cache
         cap = schedule.warm_up_cap_s(measure, len(self.states))
-        least = 500_000_000 if case.device == "cpu" else 2_000_000_000
         return Request(
             case=case,
             spec=self.plan.specs[case.id],
@@ -208,7 +207,7 @@ class _Run:
             min_samples=measure.min_samples,
             max_ns=round(measure.max_seconds * 1e9),
             seed=measure.seed,
-            warm_up=WarmUpRule(least_ns=least, cap_ns=max(round(cap * 1e9), least)),
+            warm_up=WarmUpRule(cap_ns=round(cap * 1e9)),
             check=not each.checked,
             cold=cold,
             cache_dir=None if cache is None else str(cache),

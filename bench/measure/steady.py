@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 WINDOW_NS = 250_000_000
@@ -25,6 +25,10 @@ class WarmUpRule:
     least_ns: int = 500_000_000
     cap_ns: int = 30_000_000_000
     least_calls: int = 2 * WINDOW_CALLS
+
+    def on_accelerator(self) -> WarmUpRule:
+        """Clocks and power of an accelerator take longer to settle: two seconds at least."""
+        return replace(self, least_ns=2_000_000_000, cap_ns=max(2_000_000_000, self.cap_ns))
 
 
 class Steady:

@@ -148,7 +148,8 @@ def _measure(request: Request, edge: Edge, emit: Emit, enter: Callable[[str], No
         enter("warm_up")
         gc.collect()
         gc.disable()  # a collection inside a timed call would be ours, not the model's
-        steady = warm_up(call, session.wait, clock, request.warm_up, _compilations(session))
+        rule = request.warm_up if not on_accelerator else request.warm_up.on_accelerator()
+        steady = warm_up(call, session.wait, clock, rule, _compilations(session))
         before = session.compiled()
         enter("measure")
         samples, elapsed = timed_calls(call, session.wait, clock, request.max_ns, request.min_samples)
