@@ -116,7 +116,7 @@ def serve() -> None:
 
 def _can_fork(request: Mapping[str, Any]) -> bool:
     """macOS's frameworks do not survive a fork, so a case on its GPU takes the whole interpreter."""
-    return sys.platform != "darwin" or request["do"] == "measure" and request["request"]["case"]["device"] == "cpu"
+    return sys.platform != "darwin" or (request["do"] == "measure" and request["request"]["case"]["device"] == "cpu")
 
 
 def _in_a_child(request: Mapping[str, Any], out: IO[str]) -> None:
