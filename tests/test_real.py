@@ -96,6 +96,18 @@ def test_one_good_model_and_all_the_bad_ones_finish_with_exit_3_and_say_what_hap
     assert results["good"]["metrics"]["memory.peak_rss_bytes"]["value"] > 50e6
 
 
+def test_a_model_that_stops_or_kills_the_interpreter_around_it_does_not_stop_the_suite(tmp_path: Path) -> None:
+    names = ("stops_its_parent", "kills_its_parent", "good")
+    text = f"[matrix]\nmodel = {json.dumps(names)}\n[measure]\nrounds = 1\n{SHORT}{models(*names)}"
+    code, report = run_suite(tmp_path, text)
+    assert code == 3
+    assert {name: result["status"] for name, result in by_model(report).items()} == {
+        "stops_its_parent": "ok",  # its measurement was whole before anyone missed the parent
+        "kills_its_parent": "crashed",
+        "good": "ok",
+    }
+
+
 def test_inputs_come_as_a_dict_or_a_tuple_and_a_wrong_batch_is_named(tmp_path: Path) -> None:
     text = (
         f'[matrix]\nmodel = ["named", "placed", "wrong"]\nmode = ["eager", "torchscript"]\nbatch_size = [3]\n'

@@ -67,6 +67,14 @@ def hangs() -> nn.Module:
     return Forward(lambda: time.sleep(3600))
 
 
+def stops_its_parent() -> nn.Module:
+    return Forward(lambda: os.kill(os.getppid(), signal.SIGSTOP))
+
+
+def kills_its_parent() -> nn.Module:
+    return Forward(lambda: os.kill(os.getppid(), signal.SIGKILL))
+
+
 def out_of_memory() -> nn.Module:
     return Forward(lambda: torch.empty(1 << 60, dtype=torch.uint8))
 

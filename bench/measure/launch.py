@@ -21,6 +21,7 @@ from typing import Any, Protocol, Self
 from bench.errors import LaunchError
 
 READY_S = 180.0
+ENDING_S = 10.0
 TICK_S = 0.5
 TAIL_BYTES = 4096
 # The very package that runs here, wherever it lies and whatever else is called `bench` over there; `-P` keeps
@@ -149,14 +150,18 @@ class ForkingParent:
         self._send(json.dumps(request).encode() + b"\n")
         phase = "load"
         since = time.monotonic()
+        limits = {**limits, "ending": ENDING_S}
         while True:
             left = limits.get(phase, limits["load"]) - (time.monotonic() - since)
             for message in self._messages(max(left, 0.0), TICK_S):
+                if message["event"] == "timeout" and phase == "ending":
+                    self._process.kill()  # neither of the two answers any more
+                    since = time.monotonic()
+                    break
                 if message["event"] == "timeout":
                     yield {"event": "timeout", "phase": phase, "limit_s": limits.get(phase, limits["load"])}
                     self._kill_child()
                     phase, since = "ending", time.monotonic()
-                    limits = {**limits, "ending": 30.0}
                     break
                 if message["event"] == "started":
                     self._child = message["pid"]
@@ -166,8 +171,9 @@ class ForkingParent:
                     return
                 if message["event"] == "measured":
                     self._send(b"\n")  # whoever listens has read the child's counters: it may go on
-                if message["event"] == "phase":
-                    phase, since = message["phase"], time.monotonic()
+                if message["event"] in ("phase", "done", "failed"):
+                    phase = message["phase"] if message["event"] == "phase" else "ending"
+                    since = time.monotonic()
                     break
 
     def _send(self, data: bytes) -> None:
@@ -214,8 +220,9 @@ class ForkingParent:
 
     def _kill_child(self) -> None:
         if self._child is not None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._child, signal.SIGKILL)
+            for end in (os.killpg, os.kill):  # the group, and the child itself where it has left its group
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    end(self._child, signal.SIGKILL)
 
     def _no_start(self, how: str) -> str:
         self._process.kill()

@@ -257,6 +257,7 @@ class _OneRound:
                 self.measured = True
                 yield RoundDone(case, self.number, self._record(message), message["weights"])
             case "checked":
+                self.phase = "done"
                 fields = {key: value for key, value in message.items() if key != "event"}
                 yield Checked(case, Equivalence(**fields))
             case "failed" | "timeout" | "exit" | "gone":

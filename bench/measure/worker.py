@@ -4,7 +4,7 @@ Only the standard library, torch (through core) and the model's own packages are
 leaves as messages through `emit`; the parent process turns them into a record.
 
 Messages, in order: started · phase (load, prepare, first_call, warm_up, measure) · stream (begin, end) ·
-measured · phase (check) · checked. Or, at any point: failed.
+measured · phase (check) · checked · done. Or, at any point: failed.
 """
 
 from __future__ import annotations
@@ -119,6 +119,7 @@ def measure(request: Request, edge: Edge, emit: Emit) -> None:
             if request.check:
                 enter("check")
                 emit({"event": "checked", **vars(session.check())})
+        emit({"event": "done"})
     except BaseException as error:  # the model may raise anything, SystemExit included
         emit({"event": "failed", "phase": phase, **_explain(error, edge)})
 
