@@ -275,3 +275,15 @@ def test_a_compile_is_cold_once_then_warm_and_equal_to_eager(tmp_path: Path) -> 
     assert metrics["compile.cold_s"]["value"] > metrics["compile.warm_s"]["value"] > 0
     assert compiled["equivalence"]["status"] == "equal"
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_what_the_model_itself_raises_is_a_failure_in_torchscript_too(tmp_path: Path) -> None:
+    names = ["out_of_memory", "strange_words", "zeros"]
+    text = (
+        f'[matrix]\nmodel = {json.dumps(names)}\nmode = ["torchscript"]\n[measure]\nrounds = 1\n{SHORT}{models(*names)}'
+    )
+    _, report = run_suite(tmp_path, text)
+    results = by_model(report)
+    assert results["out_of_memory"]["status"] == "out_of_memory"
+    assert results["strange_words"]["status"] == "failed"
+    assert results["zeros"]["equivalence"]["status"] == "unchecked"

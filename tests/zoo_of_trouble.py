@@ -79,6 +79,25 @@ def out_of_memory() -> nn.Module:
     return Forward(lambda: torch.empty(1 << 60, dtype=torch.uint8))
 
 
+def _speak() -> None:
+    raise RuntimeError("half a character: \udce9")
+
+
+def strange_words() -> nn.Module:
+    return Forward(_speak)
+
+
+class Zeros(nn.Module):
+    """Answers nothing but zeros."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * 0
+
+
+def zeros() -> nn.Module:
+    return Zeros()
+
+
 def no_module() -> object:
     return {"weights": 1}
 

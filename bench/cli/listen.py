@@ -79,6 +79,7 @@ class Listener:
                 "machine": order.machine,
                 "cases": [case.axes for case in order.cases],
                 "notes": list(order.notes),
+                "keep_compile_cache": order.keep_compile_cache,
                 "environment_id": event.environment_id,
                 "environment": event.environment.model_dump(mode="json"),
             }

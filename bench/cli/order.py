@@ -42,6 +42,7 @@ class Order:
     machine: str
     report_path: Path
     notes: tuple[str, ...]
+    keep_compile_cache: bool = False
 
 
 def take_order(asked: Asked) -> Order:
@@ -64,7 +65,9 @@ def take_order(asked: Asked) -> Order:
     if asked.seed is not None:
         measure = dataclasses.replace(measure, seed=asked.seed)
     machine = asked.machine or platform.node() or "unknown"
-    return Order(suite, cases, measure, machine, _report_path(asked, suite.name, machine), tuple(notes))
+    return Order(
+        suite, cases, measure, machine, _report_path(asked, suite.name, machine), tuple(notes), asked.keep_compile_cache
+    )
 
 
 def _report_path(asked: Asked, suite: str, machine: str) -> Path:

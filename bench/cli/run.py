@@ -30,7 +30,12 @@ from bench.errors import LaunchError, OutputError, UsageError
 @click.option("--resume", is_flag=True, help="Go on with the run that was cut off.")
 @click.option("--force", is_flag=True, help="Replace an existing report or an unfinished run.")
 @click.option("--keep-compile-cache", is_flag=True, help="Use your own torch.compile cache instead of an empty one.")
-@click.option("--seed", type=int, metavar="N", help="Seed of weights, inputs and order, instead of the suite's.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**63 - 1),
+    metavar="N",
+    help="Seed of weights, inputs and order, instead of the suite's.",
+)
 @click.option("--machine", metavar="NAME", help="What the report calls this machine.  [default: its host name]")
 @click.option("--strict", is_flag=True, help="Exit 4 where a target is inconclusive or unavailable.")
 @json_option
@@ -92,8 +97,6 @@ def _minutes(seconds: float) -> str:
 @contextmanager
 def _open_journal(asked: Asked, order: Order) -> Iterator[tuple[Any, Order]]:
     """The journal of this run; on --resume the order is what the journal says the run began with."""
-    import shutil
-
     from bench.report.store import Journal, partial_folder
 
     folder = partial_folder(order.report_path)
@@ -102,14 +105,14 @@ def _open_journal(asked: Asked, order: Order) -> Iterator[tuple[Any, Order]]:
         raise OutputError(f"{order.report_path} is already there. Choose another -o, or replace it with --force.")
     if asked.resume and not unfinished:
         raise UsageError(f"there is no unfinished run beside {order.report_path}. Leave --resume away.")
-    if folder.exists() and not asked.resume:
-        if not asked.force:
-            raise OutputError(
-                f"an unfinished run of {order.report_path} lies in {folder}. "
-                "Go on with it by --resume, or throw it away by --force."
-            )
-        shutil.rmtree(folder)
+    if folder.exists() and not asked.resume and not asked.force:
+        raise OutputError(
+            f"an unfinished run of {order.report_path} lies in {folder}. "
+            "Go on with it by --resume, or throw it away by --force."
+        )
     with Journal(folder) as journal:
+        if not asked.resume:
+            journal.clear()
         try:
             yield journal, (_resumed(asked, order, journal) if asked.resume else order)
         finally:
@@ -148,6 +151,7 @@ def _resumed(asked: Asked, order: Order, journal: Any) -> Order:
         measure=Measure(**{**measure, "timeout": Timeouts(**measure["timeout"])}),
         machine=header["machine"],
         notes=tuple(header["notes"]),
+        keep_compile_cache=header["keep_compile_cache"],
     )
 
 
@@ -169,7 +173,7 @@ def _measure(manner: Manner, asked: Asked, order: Order, journal: Any) -> tuple[
         specs={case.id: order.suite.spec(case) for case in order.cases},
         measure=order.measure,
         pythonpath=order.suite.pythonpath,
-        cache_root=None if asked.keep_compile_cache else journal.folder.resolve() / "compile-cache",
+        cache_root=None if order.keep_compile_cache else journal.folder.resolve() / "compile-cache",
         fail_fast=asked.fail_fast,
         spent_s=run.elapsed_s,
     )

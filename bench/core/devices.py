@@ -120,7 +120,10 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     said = str(error).lower()
     return isinstance(error, RuntimeError) and (
-        "can't allocate memory" in said or "out of memory" in said or "not enough memory" in said
+        "can't allocate memory" in said
+        or "alloc_failed" in said
+        or "out of memory" in said
+        or "not enough memory" in said
     )
 
 

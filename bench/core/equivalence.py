@@ -43,6 +43,8 @@ def compare(candidate: Any, eager: torch.nn.Module, inputs: Inputs) -> Compariso
     if not all(torch.isfinite(tensor).all() for tensor in expected if tensor.is_floating_point()):
         return Comparison("unchecked", reason="eager's own output is not finite")
     scale = max(_largest(tensor) for tensor in expected)
+    if scale == 0:
+        return Comparison("unchecked", reason="eager's output is all zeros: there is nothing to compare")
     distance = _distance(given, expected)
     floor = max(FLOOR.get(tensor.dtype, 0.0) for tensor in expected) * scale
     reference, reason = _float64(eager, inputs, [tensor.dtype for tensor in expected])
@@ -52,7 +54,7 @@ def compare(candidate: Any, eager: torch.nn.Module, inputs: Inputs) -> Compariso
     return Comparison(
         "equal" if equal else "different",
         max_abs=_finite(distance),
-        max_rel=_finite(distance / scale) if scale else _finite(distance),
+        max_rel=_finite(distance / scale),
         tolerance=tolerance,
         reason=reason if equal else _explain(distance, tolerance),
     )
@@ -80,9 +82,9 @@ def _float64(
             reference = tensors_of(run(exact, doubled))
     except (RuntimeError, TypeError, NotImplementedError, MemoryError) as error:
         return [], f"no float64 reference ({str(error).splitlines()[0][:120]}); the floor alone was used"
-    if [tensor.shape for tensor in reference] and len(reference) == len(dtypes):
-        return reference, None
-    return [], "the float64 model gives another output; the floor alone was used"
+    if len(reference) != len(dtypes) or not all(torch.isfinite(tensor).all() for tensor in reference):
+        return [], "the float64 model's output is no reference; the floor alone was used"
+    return reference, None
 
 
 def _distance(left: list[torch.Tensor], right: list[torch.Tensor]) -> float:

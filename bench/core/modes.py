@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from bench.core.devices import is_out_of_memory
+from bench.core.equivalence import run
 from bench.core.models import Inputs
 from bench.errors import Unsupported
 
@@ -42,12 +44,16 @@ def _torchscript(model: torch.nn.Module, inputs: Inputs, by_script: bool) -> tup
     jit = getattr(torch, "jit", None)
     if jit is None or not hasattr(jit, "trace"):
         raise Unsupported("this torch has no TorchScript", "Use mode compile.")
+    with torch.no_grad():
+        run(model, inputs)  # what the model itself raises is its own failure, not TorchScript's
     with warnings.catch_warnings(record=True) as caught, torch.no_grad():
         warnings.simplefilter("always")
         try:
             converted = jit.script(model) if by_script else _trace(jit, model, inputs)
             frozen = jit.freeze(converted)
         except (RuntimeError, NotImplementedError, jit.frontend.NotSupportedError) as error:
+            if is_out_of_memory(error):
+                raise
             how = "scripted" if by_script else "traced"
             raise Unsupported(
                 f"TorchScript: the model cannot be {how}: {_first_line(error)}",
@@ -67,14 +73,17 @@ def _trace(jit: Any, model: torch.nn.Module, inputs: Inputs) -> Any:
     return jit.trace(model, inputs, **options)
 
 
-def lacking(error: BaseException) -> str | None:
+def lacking(error: BaseException, precision: str) -> str | None:
     """What to do where `error` says that this machine or torch lacks something; None for any other error."""
     text = str(error)
     if "InvalidCxxCompiler" in text or "No working C++ compiler" in text:
         return "torch.compile needs a C++ compiler: install g++, or name yours in CXX."
     if "Python.h: No such file" in text:
         return "torch.compile needs Python's header files: install python3-dev, or the like."
-    if isinstance(error, (RuntimeError, NotImplementedError)) and "not implemented for '" in text:
+    if "Failed to find C compiler" in text or "TritonMissing" in text or "Cannot find a working triton" in text:
+        return "torch.compile needs Triton and a C compiler for this device: install both."
+    unimplemented = isinstance(error, (RuntimeError, NotImplementedError)) and "not implemented for '" in text
+    if unimplemented and precision != "fp32":
         return "This torch has no such operation in this precision on this device: choose another precision."
     return None
 

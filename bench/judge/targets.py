@@ -83,6 +83,8 @@ def _decide(result: Result, metric: str, reading: Reading, bound: Bound, limit: 
 
 def _doubt(result: Result) -> str:
     """Why no time of this case can decide anything; empty where it can."""
+    if len(result.rounds) < 3:
+        return "fewer than three processes, so how far they differ is not known"
     if not any(each.warm_up.steady for each in result.rounds):
         return "the times never became steady"
     if all(any(flag.startswith("invalid") for flag in each.noise) for each in result.rounds):

@@ -92,6 +92,7 @@ class ForkingParent:
         self._child: int | None = None
         self._lines = b""
         self._tail = b""
+        self._ticked = time.monotonic()
         self._ready: Message = {}
         self._selector = selectors.DefaultSelector()
         for stream in (self._process.stdout, self._process.stderr):
@@ -200,7 +201,8 @@ class ForkingParent:
                 yield {"event": "timeout"}
                 return
             ready = self._selector.select(left if tick_s is None else min(left, tick_s))
-            if not ready and tick_s is not None:
+            if tick_s is not None and time.monotonic() - self._ticked >= tick_s:
+                self._ticked = time.monotonic()
                 yield {"event": "tick"}
             for key, _ in ready:
                 if not self._read(key.fd):

@@ -18,6 +18,7 @@ import os
 import resource
 import signal
 import sys
+import tempfile
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -42,10 +43,16 @@ class TorchEdge:
 
     def __init__(self, release: int) -> None:
         self._release = release
+        self._precision = "fp32"
 
     def session(self, request: Request) -> Session:
         """An InferenceSession; the compile cache is set before anything compiles."""
+        self._precision = request.case.precision
         if request.cache_dir is not None:
+            # Precompiled C++ headers go to the folder for temporary files, not into the cache that torch names.
+            Path(request.cache_dir).mkdir(parents=True, exist_ok=True)
+            os.environ["TMPDIR"] = request.cache_dir
+            tempfile.tempdir = None
             os.environ["TORCHINDUCTOR_CACHE_DIR"] = request.cache_dir
             os.environ["TRITON_CACHE_DIR"] = str(Path(request.cache_dir) / "triton")
         return InferenceSession(request.case, request.spec, request.seed, request.pythonpath)
@@ -85,7 +92,7 @@ class TorchEdge:
         """Out of memory, or something that this machine lacks, as torch says it."""
         if devices.is_out_of_memory(error):
             return "out_of_memory", "Use a smaller batch size or a lower precision."
-        advice = modes.lacking(error)
+        advice = modes.lacking(error, self._precision)
         return None if advice is None else ("unsupported", advice)
 
 
@@ -116,7 +123,8 @@ def serve() -> None:
 
 def _can_fork(request: Mapping[str, Any]) -> bool:
     """macOS's frameworks do not survive a fork, so a case on its GPU takes the whole interpreter."""
-    return sys.platform != "darwin" or (request["do"] == "measure" and request["request"]["case"]["device"] == "cpu")
+    on_cpu = request["do"] != "measure" or request["request"]["case"]["device"] == "cpu"
+    return sys.platform != "darwin" or on_cpu
 
 
 def _in_a_child(request: Mapping[str, Any], out: IO[str]) -> None:

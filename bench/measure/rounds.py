@@ -102,8 +102,12 @@ class _Run:
                     yield from self._round(number, queue, parent)
             yield from self._settle()
         for each in self._open():
-            note = "the budget was spent" if each.rounds_done else ""
-            yield self._end(each, "ok" if each.rounds_done else "skipped", self.stop or self._out_of_budget(), note)
+            why = self.stop or self._out_of_budget()
+            if each.rounds_done:
+                yield self._end(each, "ok", None, self.stop or "the budget was spent")
+            else:
+                advice = "" if self.stop else "Raise `budget` under [measure], or select with -k."
+                yield self._end(each, "skipped", _skipped(why, advice))
 
     def _queue(self, number: int) -> list[Progress]:
         """The cases of this round in random order."""
@@ -112,7 +116,8 @@ class _Run:
         if self.stop or not waiting:
             return []
         chosen = schedule.affordable(waiting, self._left_s())
-        return [each for each in waiting if each in chosen]
+        names = {each.case.id for each in chosen}
+        return [each for each in waiting if each.case.id in names]
 
     def _round(self, number: int, queue: list[Progress], parent: RoundParent) -> Iterator[Event]:
         """Run the queue's cases from one parent; leaves in the queue what is still to do if the parent dies."""
@@ -163,12 +168,8 @@ class _Run:
             if why is not None:
                 yield self._end(each, "ok", None, why)
 
-    def _end(self, each: Progress, status: Status, failure: Failure | str | None, note: str = "") -> CaseEnded:
+    def _end(self, each: Progress, status: Status, failure: Failure | None, note: str = "") -> CaseEnded:
         each.ended = True
-        if isinstance(failure, str):
-            failure = (
-                None if status == "ok" else _skipped(failure, "Raise `budget` under [measure], or select with -k.")
-            )
         return CaseEnded(each.case, each.rounds_done, status, failure, note)
 
     def _open(self) -> list[Progress]:

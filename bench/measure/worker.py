@@ -233,8 +233,7 @@ def _stream(request: Request, session: Session, edge: Edge, call: Call, emit: Em
         for _ in range(8):  # a bounded queue: waiting once in eight keeps memory and the overrun small
             call()
         count += 8
-        if count % 64 == 0:
-            wait()
+        wait()
     wait()
     elapsed = clock() - begin
     emit({"event": "stream", "edge": "end"})
@@ -276,10 +275,11 @@ def _explain(error: BaseException, edge: Edge) -> dict[str, Any]:
         advice = "A model must not end the process: raise an exception instead."
     elif known is not None:
         status, advice = known
-    return {
-        "status": status,
+    told = {
         "type": type(error).__name__,
         "message": message[:2000],
         "advice": advice,
         "traceback": "".join(traceback.format_exception(error))[-6000:],
     }
+    # A model's words may hold halves of characters that no file can take.
+    return {"status": status, **{key: text.encode("utf-8", "replace").decode() for key, text in told.items()}}

@@ -129,7 +129,7 @@ class MeasureTable(Form):
 
     rounds: Annotated[int, Field(ge=1, le=1000)] = _MEASURE.rounds
     """Fresh processes per case, at most."""
-    min_samples: Annotated[int, Field(ge=1, le=1_000_000)] = _MEASURE.min_samples
+    min_samples: Annotated[int, Field(ge=1, le=100_000)] = _MEASURE.min_samples
     """Calls per process, at least."""
     max_seconds: Seconds = _MEASURE.max_seconds
     """Measured time per case per round."""
@@ -139,7 +139,7 @@ class MeasureTable(Form):
     """Time for the whole suite: '90s', '10m', '1h30m' or a number of seconds. Left out: no limit."""
     timeout: Annotated[TimeoutTable, Field(default_factory=TimeoutTable)]
     """Seconds each phase of a case may take before its process is ended."""
-    seed: Annotated[int, Field(ge=0)] = _MEASURE.seed
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = _MEASURE.seed
     """Of weights, inputs and the order of cases."""
 
 

@@ -98,7 +98,7 @@ def _result(case: Case, seen: Seen, environment: str, interrupted: bool) -> Resu
             notes.append(seen.ended["note"])
     elif not seen.rounds:
         status = "skipped"
-        failure = Failure(phase=None, type="Skipped", message="the run was interrupted before its turn")
+        failure = Failure(phase=None, type="Skipped", message="the run was interrupted before it was measured")
     elif interrupted:
         notes.append(f"interrupted after {len(seen.rounds)} of its rounds")
     missing = None if seen.rounds else missing_reason(status, failure)

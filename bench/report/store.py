@@ -87,6 +87,11 @@ class Journal:
         """True where nothing was written yet, or all of it is gone."""
         return not self.path.exists() or self.path.stat().st_size == 0
 
+    def clear(self) -> None:
+        """Begin anew: forget every line, and the compile cache. The lock stays."""
+        self._file.truncate(0)
+        shutil.rmtree(self.folder / "compile-cache", ignore_errors=True)
+
     def discard(self) -> None:
         """Remove the journal and the compile cache: the report is whole."""
         self._file.close()
