@@ -3,4 +3,19 @@
 What was seen is a report. A report is judged against targets, a baseline or another machine, and shown.
 """
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench.core.session import InferenceSession, Prediction
+
 __version__ = "0.1.0"
+__all__ = ["InferenceSession", "Prediction"]
+
+
+def __getattr__(name: str) -> Any:
+    """The public names, found when they are asked for: `import bench` alone loads no torch."""
+    if name not in __all__:
+        raise AttributeError(f"module 'bench' has no attribute {name!r}")
+    from bench.core import session  # noqa: PLC0415 - torch takes seconds to import
+
+    return getattr(session, name)

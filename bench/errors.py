@@ -7,6 +7,7 @@
     ├── OutputError              2    a result cannot be written where it was asked to be
     ├── NothingSelected          5    the selection leaves no case to run
     ├── CaseError                3    a case cannot be measured; carries advice for the person
+    │   ├── ImageError           3    an image cannot be read, or is too large to be
     │   └── Unsupported          -    this machine or this torch lacks what the case needs: a status, never a crash
     └── LaunchError              3    the process that was to measure could not be started
 
@@ -58,6 +59,10 @@ class CaseError(BenchError):
     def __init__(self, message: str, advice: str = "") -> None:
         self.advice = advice
         super().__init__(message)
+
+
+class ImageError(CaseError):
+    """An image cannot be read. Its text begins with the name of the image."""
 
 
 class Unsupported(CaseError):

@@ -149,6 +149,8 @@ def _explain(error: Exception, manner: Manner) -> int:
         error.show()
     elif isinstance(error, BenchError):
         code = error.exit_code
+        advice = getattr(error, "advice", "")
+        text = f"{text.rstrip('.')}. {advice}" if advice else text
         click.echo(f"bench: {text}", err=True)
     else:
         text = f"{kind}: {text}"

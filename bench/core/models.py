@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import io
 import sys
 import urllib.error
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
 from bench.core.torchvision_ops import import_torchvision
 from bench.errors import CaseError
@@ -21,37 +23,55 @@ Inputs = torch.Tensor | tuple[Any, ...] | dict[str, Any]
 
 
 def build_model(spec: ModelSpec, seed: int) -> tuple[torch.nn.Module, str]:
-    """The model in eval mode on the CPU, and a sentence that identifies its weights.
+    """The model in eval mode on the CPU, without gradients, and a sentence that identifies its weights.
 
     `seed` fixes random weights: the same spec and seed give the same parameters in every process.
     Raises CaseError where the factory or the weights are wrong.
     """
+    model, identity = construct(spec, seed)
+    return model.eval().requires_grad_(False), identity
+
+
+def construct(spec: ModelSpec, seed: int) -> tuple[torch.nn.Module, str]:
+    """The model as its factory leaves it, its weights loaded, and a sentence that identifies them."""
     torch.manual_seed(seed)
-    pretrained = spec.weights == "pretrained"
-    model = _call_factory(spec) if ":" in spec.factory else _from_torchvision(spec, pretrained)
+    model = _call_factory(spec) if ":" in spec.factory else _from_torchvision(spec)
     if not isinstance(model, torch.nn.Module):
         raise CaseError(
             f"{spec.factory} returned {type(model).__name__}, not a torch.nn.Module",
             "Let the factory build and return the module itself.",
         )
     if spec.weights == "random":
-        identity = f"random, seed {seed}"
-    elif pretrained:
-        identity = f"pretrained, {_weights_enum(spec.factory)}"
-    else:
-        identity = load_weights(model, Path(spec.weights))
-    return model.eval().requires_grad_(False), identity
+        return model, f"random, seed {seed}"
+    if _is_pretrained(spec):
+        return model, f"pretrained, {_named_entry(spec)}"
+    return model, f"file, sha256 {load_weights(model, Path(spec.weights))}"
+
+
+def weights_entry(spec: ModelSpec, identity: str) -> Any | None:
+    """torchvision's entry for the weights in use, with its `transforms()` and `meta`; None for random or other weights.
+
+    A file is known by the hash that torchvision writes into its name, whatever the file is called now.
+    """
+    if ":" in spec.factory:
+        return None
+    if _is_pretrained(spec):
+        return _named_entry(spec)
+    digest = identity.rpartition("sha256 ")[2]
+    entries = import_torchvision().models.get_model_weights(spec.factory)
+    return next((each for each in entries if f"-{digest[:8]}." in str(each.url)), None)
 
 
 def build_inputs(spec: ModelSpec, model: torch.nn.Module, batch_size: int, seed: int) -> Inputs:
     """Inputs of `batch_size` items on the CPU, the same for the same seed.
 
-    Without a factory of inputs: images (batch_size, 3, height, width) of the model's own size, standard normal.
+    Without a factory of inputs: images (batch_size, 3, height, width) of the model's own size, or of the shape that
+    the spec's own `preprocess` makes; standard normal.
     Raises CaseError where a user's factory gives another batch size.
     """
     if spec.inputs is None:
-        size = image_size(spec.factory, model)
-        return torch.randn(batch_size, 3, size, size, generator=torch.Generator().manual_seed(seed))
+        shape = _image_shape(spec, model)
+        return torch.randn(batch_size, *shape, generator=torch.Generator().manual_seed(seed))
     torch.manual_seed(seed)
     inputs = resolve_callable(spec.inputs)(batch_size)
     if isinstance(inputs, list):
@@ -137,18 +157,19 @@ def resolve_callable(name: str) -> Callable[..., Any]:
 
 
 def load_weights(model: torch.nn.Module, path: Path) -> str:
-    """Load a state_dict file into `model`; returns `file, sha256 …`. Raises CaseError naming the first wrong keys.
+    """Load a state_dict file into `model`; returns its sha256. Raises CaseError naming the first wrong keys.
 
     Never unpickles objects: `weights_only=True`.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    except FileNotFoundError as error:
-        raise CaseError(f"there is no weights file {path.name}", "Check `weights` in the suite.") from error
+        data = path.read_bytes()
+    except OSError as error:
+        raise CaseError(f"the weights {path.name} cannot be read: {error.strerror}", "Check the path.") from error
+    try:
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises nearly anything on a foreign file
         raise CaseError(
-            f"{path.name} is not a file of plain tensors: {str(error).splitlines()[0]}",
+            f"{path.name} is not a file of plain tensors: {(str(error) or 'it is empty').splitlines()[0]}",
             "Save it with torch.save(model.state_dict(), path).",
         ) from error
     if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
@@ -163,7 +184,7 @@ def load_weights(model: torch.nn.Module, path: Path) -> str:
             "Name the architecture that these weights were saved from.",
         )
     model.load_state_dict(dict(state))
-    return f"file, sha256 {digest}"
+    return hashlib.sha256(data).hexdigest()
 
 
 def _differing_keys(own: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor]) -> list[str]:
@@ -178,7 +199,7 @@ def _differing_keys(own: Mapping[str, torch.Tensor], given: Mapping[str, torch.T
 
 
 def _call_factory(spec: ModelSpec) -> Any:
-    if spec.weights == "pretrained":
+    if _is_pretrained(spec):
         raise CaseError(
             f"{spec.factory} is your own factory: only torchvision names know `pretrained`",
             "Load the weights inside the factory, or give `weights` a state_dict file.",
@@ -186,24 +207,54 @@ def _call_factory(spec: ModelSpec) -> Any:
     return resolve_callable(spec.factory)(**spec.kwargs)
 
 
-def _from_torchvision(spec: ModelSpec, pretrained: bool) -> Any:
+def _from_torchvision(spec: ModelSpec) -> Any:
     models = import_torchvision().models
     if spec.factory not in models.list_models(module=models):
         raise CaseError(
             f"torchvision has no classification model {spec.factory!r}", "`bench list models` names them all."
         )
-    extra = {"weights": "DEFAULT"} if pretrained else {}
+    extra = {"weights": _named_entry(spec)} if _is_pretrained(spec) else {}
     try:
         return models.get_model(spec.factory, **extra, **spec.kwargs)
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        entry = _weights_enum(spec.factory)
+        entry = extra["weights"]
         url = str(entry.url)
         place = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
         raise CaseError(
             f"the pretrained weights of {spec.factory} could not be downloaded: {error}",
-            f"Fetch {url} elsewhere and put it at {place}, or give its path as `weights`.",
+            f"Fetch {url} elsewhere and put it at {place}, or give its path as the weights (--weights FILE).",
         ) from error
 
 
-def _weights_enum(name: str) -> Any:
-    return import_torchvision().models.get_model_weights(name).DEFAULT
+def _is_pretrained(spec: ModelSpec) -> bool:
+    return spec.weights.partition(":")[0] == "pretrained"
+
+
+def _named_entry(spec: ModelSpec) -> Any:
+    """The entry that `pretrained` or `pretrained:ENTRY` names. Raises CaseError for a name that is none."""
+    entries = import_torchvision().models.get_model_weights(spec.factory)
+    name = spec.weights.partition(":")[2] or "DEFAULT"
+    if name not in entries.__members__:
+        known = ", ".join(entry.name for entry in entries)
+        raise CaseError(f"{spec.factory} has no weights {name!r}", f"torchvision has: {known}.")
+    return entries[name]
+
+
+def _image_shape(spec: ModelSpec, model: torch.nn.Module) -> tuple[int, ...]:
+    """(channels, height, width) of one preprocessed image."""
+    if spec.preprocess is not None:
+        return preprocessed_shape(spec.preprocess)
+    size = image_size(spec.factory, model)
+    return 3, size, size
+
+
+def preprocessed_shape(preprocess: str) -> tuple[int, ...]:
+    """The shape that a user's own `module:callable` makes of an image; found by giving it a black one."""
+    made = resolve_callable(preprocess)(Image.new("RGB", (256, 256)))
+    if not isinstance(made, torch.Tensor) or made.ndim != 3 or not made.is_floating_point():
+        what = f"a tensor {tuple(made.shape)}" if isinstance(made, torch.Tensor) else type(made).__name__
+        raise CaseError(
+            f"{preprocess} returned {what} for an image",
+            "Return a float tensor (channels, height, width).",
+        )
+    return tuple(made.shape)

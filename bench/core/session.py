@@ -2,38 +2,90 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
 
 import torch
+from PIL import Image
 
 from bench.core import devices, equivalence, modes
-from bench.core.models import Inputs, build_inputs, build_model, map_tensors
-from bench.errors import Unsupported
+from bench.core.images import Preprocessing, Source, open_image
+from bench.core.labels import labels_of
+from bench.core.models import Inputs, build_inputs, build_model, map_tensors, tensors_of, weights_entry
+from bench.core.stream import batches
+from bench.errors import CaseError, Unsupported, UsageError
 from bench.plan.case import Case, ModelSpec
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+@dataclass(frozen=True)
+class Prediction:
+    """One class of one image. `probability` is the softmax of the model's output, from 0 to 1."""
+
+    class_id: int
+    label: str
+    probability: float
+
+
 class InferenceSession:
-    """One model on one device in one mode.
+    """One model on one device in one mode: what `bench run` measures is what `predict` runs.
+
+        with InferenceSession("resnet50", weights="pretrained") as session:
+            for best, *others in session.predict(["cat.jpg", "dog.png"], top_k=3):
+                print(best.label, best.probability)
+
+    model: a torchvision classification name, `package.module:callable`, or a ModelSpec.
+    weights, preprocess: as in ModelSpec, which says what they may be; only for a model given by name.
+    device: cpu, cuda, cuda:N, mps or auto · mode: one of `bench list modes` · precision: fp32, bf16 or fp16.
+    batch_size: images a forward pass. threads: CPU threads of torch, None for its own choice.
 
     `load()` builds the model, its weights and its inputs and moves them; `prepare()` converts to the mode;
     `infer(inputs)` runs one forward pass and returns what the model returns. On an accelerator `infer`
-    returns once the work is queued: `wait()` returns when it is done.
+    returns once the work is queued: `wait()` returns when it is done. As a context manager it loads and prepares.
+    `predict` may be called from several threads: forward passes take turns, images are decoded side by side.
     Errors: Unsupported where the machine lacks the device or torch the mode, CaseError for a wrong model.
     """
 
-    def __init__(self, case: Case, spec: ModelSpec, seed: int = 0, pythonpath: Sequence[str] = ()) -> None:
-        self.case = case
-        self.spec = spec
+    def __init__(
+        self,
+        model: str | ModelSpec,
+        *,
+        weights: str = "random",
+        preprocess: str | None = None,
+        device: str = "auto",
+        batch_size: int = 1,
+        mode: str = "eager",
+        precision: str = "fp32",
+        channels_last: bool = False,
+        threads: int | None = None,
+        seed: int = 0,
+        pythonpath: Sequence[str] = (),
+    ) -> None:
+        self.spec = model if isinstance(model, ModelSpec) else ModelSpec(model, weights=weights, preprocess=preprocess)
+        self.case = Case(self.spec.factory, device, batch_size, mode, precision, channels_last, threads)
         self.seed = seed
         self.notes: list[str] = []
         self.weights = ""
         self.device: Any = None
         self.wait: Callable[[], None] = devices.waiter(torch.device("cpu"))
+        self._turn = threading.Lock()
         sys.path[:0] = [path for path in pythonpath if path not in sys.path]
+
+    def __enter__(self) -> Self:
+        self.load()
+        self.prepare()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def load(self) -> None:
         """Build the model and its inputs, in the case's precision and memory format, on its device."""
@@ -51,6 +103,13 @@ class InferenceSession:
         self.forward, notes = modes.prepare(self.model, self.inputs, self.case.mode)
         self.notes += notes
         self.wait()
+
+    def close(self) -> None:
+        """Let go of the model and its inputs, and of the device memory they took."""
+        for name in ("model", "forward", "inputs", "_preprocessing"):
+            self.__dict__.pop(name, None)
+        if self.device is not None:
+            devices.release(self.device)
 
     def infer(self, inputs: Inputs | None = None) -> Any:
         """One forward pass of `inputs` (the session's own by default); gradients are off."""
@@ -81,6 +140,73 @@ class InferenceSession:
 
         return map_tensors(inputs, place)  # type: ignore[no-any-return]
 
+    # --- Images
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How an image becomes an input of this model: the weights' own transforms, or the spec's `preprocess`."""
+        if "_preprocessing" not in self.__dict__:
+            self._preprocessing = Preprocessing.of(self.spec, self.model, self.entry)
+        return self._preprocessing
+
+    @property
+    def entry(self) -> Any | None:
+        """torchvision's entry for the weights in use, None where they are none of its own."""
+        return weights_entry(self.spec, self.weights)
+
+    def labels(self, classes: int) -> tuple[str, ...]:
+        """A label for each of the model's `classes` outputs."""
+        return labels_of(self.spec.factory, self.entry, classes)
+
+    def prepare_image(self, source: Source) -> torch.Tensor:
+        """One image (path, bytes or PIL image), decoded, upright, RGB, resized and cropped. Raises ImageError."""
+        return self.preprocessing.item(open_image(source))
+
+    def probabilities(self, items: Sequence[torch.Tensor]) -> torch.Tensor:
+        """(images, classes) float32 on the CPU, rows that add up to 1, from what `prepare_image` returned.
+
+        One forward pass. In every mode but eager a batch smaller than the session's is filled up to its size with
+        copies, whose outputs are dropped: a graph made for one shape is not made again for another.
+        Raises CaseError where the model's output is not (images, classes) or not finite.
+        """
+        size, count = self.case.batch_size, len(items)
+        filled = list(items) if self.case.mode == "eager" else [*items, *[items[-1]] * max(0, size - count)]
+        with self._turn, torch.inference_mode():
+            batch = self.place_inputs(self.preprocessing.batch(filled))
+            outputs = tensors_of(self.infer(batch))
+            if not outputs or outputs[0].ndim != 2 or outputs[0].shape[0] != len(filled):
+                shape = tuple(outputs[0].shape) if outputs else "nothing"
+                raise CaseError(
+                    f"{self.spec.factory} is no classifier: for {len(filled)} images it returned {shape}",
+                    "Its first output must be (images, classes).",
+                )
+            rows = outputs[0][:count].float().softmax(dim=1).cpu()
+        if not torch.isfinite(rows).all():
+            raise CaseError(
+                f"the output of {self.spec.factory} in {self.case.precision} holds NaN or infinity",
+                "Try another precision or mode, or check the weights.",
+            )
+        return rows
+
+    def predict(self, images: Source | Iterable[Source], top_k: int = 5) -> list[list[Prediction]]:
+        """The `top_k` most probable classes of each image, best first; one list an image, in order.
+
+        `images`: paths, encoded bytes or PIL images, or one of them. ceil(images / batch_size) forward passes.
+        Raises ImageError for one that cannot be read, UsageError where the model has fewer classes than `top_k`.
+        """
+        sources = [images] if isinstance(images, str | os.PathLike | bytes | Image.Image) else images
+        found: list[list[Prediction]] = []
+        for group in batches(sources, self.prepare_image, self.case.batch_size):
+            for each in group:
+                if each.error is not None:
+                    raise each.error
+            found += top(
+                self.probabilities([each.tensor for each in group if each.tensor is not None]), top_k, self.labels
+            )
+        return found
+
+    # --- What the harness asks
+
     def compiled(self) -> dict[str, Any] | None:
         """What torch.compile did so far; None in other modes. Raises Unsupported where it captured no graph."""
         if not self.case.mode.startswith("compile"):
@@ -108,3 +234,19 @@ class InferenceSession:
         if self.case.channels_last:
             model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return model, weights
+
+
+def top(rows: torch.Tensor, top_k: int, labels: Callable[[int], Sequence[str]]) -> list[list[Prediction]]:
+    """The `top_k` best of each row of probabilities (images, classes). Equal ones keep the order of the classes."""
+    classes = rows.shape[1]
+    if not 1 <= top_k <= classes:
+        raise UsageError(f"top-k is {top_k}, and the model has {classes} classes. Ask for 1 to {classes}.")
+    names = labels(classes)
+    best = rows.sort(dim=1, descending=True, stable=True)
+    return [
+        [
+            Prediction(class_id, names[class_id], probability)
+            for class_id, probability in zip(ids[:top_k], values[:top_k], strict=True)
+        ]
+        for ids, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    ]

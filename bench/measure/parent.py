@@ -55,7 +55,8 @@ class TorchEdge:
             tempfile.tempdir = None
             os.environ["TORCHINDUCTOR_CACHE_DIR"] = request.cache_dir
             os.environ["TRITON_CACHE_DIR"] = str(Path(request.cache_dir) / "triton")
-        return InferenceSession(request.case, request.spec, request.seed, request.pythonpath)
+        axes = {axis: value for axis, value in request.case.axes.items() if axis != "model"}
+        return InferenceSession(request.spec, **axes, seed=request.seed, pythonpath=request.pythonpath)
 
     def quiet(self) -> AbstractContextManager[object]:
         """No gradients, and no bookkeeping for them."""

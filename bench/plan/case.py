@@ -63,13 +63,17 @@ class ModelSpec:
     factory: a torchvision classification name, or `package.module:callable` returning an nn.Module.
     inputs:  None for images, or `package.module:callable` taking the batch size and returning a
              tensor, tuple or dict of tensors.
-    weights: `random` (seeded), `pretrained`, or the absolute path of a state_dict file.
+    weights: `random` (seeded), `pretrained`, `pretrained:ENTRY` for one of torchvision's weights by its name,
+             or the absolute path of a state_dict file.
+    preprocess: None for the weights' own image transforms, or `package.module:callable` taking an upright RGB
+             PIL image and returning a float tensor (channels, height, width).
     """
 
     factory: str
     inputs: str | None = None
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     weights: str = "random"
+    preprocess: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

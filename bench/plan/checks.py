@@ -32,7 +32,9 @@ def model_mistakes(document: Mapping[str, Any], around: Surroundings) -> list[Mi
             hint = did_you_mean(name, around.zoo)
             cure = f"{hint} or add factory = 'package.module:callable'".removeprefix(" or ")
             mistakes.append((("models", name), f"{name!r} is no torchvision model, so it needs a factory; {cure}"))
-        elif table.get("weights") == "pretrained" and isinstance(factory, str) and ":" in factory:
+        elif (
+            str(table.get("weights")).partition(":")[0] == "pretrained" and isinstance(factory, str) and ":" in factory
+        ):
             sentence = "'pretrained' is for torchvision's models; name a state_dict file, or 'random'"
             mistakes.append((("models", name, "weights"), sentence))
     return mistakes

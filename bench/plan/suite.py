@@ -24,7 +24,7 @@ from bench.plan.checks import cases_of, matrix_of, model_mistakes, target_mistak
 from bench.plan.mistakes import Mistake, from_validation, in_file
 from bench.plan.suggest import one_of
 from bench.plan.suite_file import SuiteFile
-from bench.plan.suite_values import WEIGHTS, Surroundings, is_file, is_folder
+from bench.plan.suite_values import Surroundings, is_file, is_folder, is_named_weights
 from bench.plan.toml_file import read_toml
 from bench.plan.zoo import torchvision_models
 
@@ -179,7 +179,8 @@ def _models(form: SuiteFile, folder: Path) -> dict[str, ModelSpec]:
             factory=table.factory or name,
             inputs=table.inputs,
             kwargs=table.kwargs,
-            weights=table.weights if table.weights in WEIGHTS else str((folder / table.weights).resolve()),
+            preprocess=table.preprocess,
+            weights=table.weights if is_named_weights(table.weights) else str((folder / table.weights).resolve()),
         )
         for name, table in form.models.items()
     }

@@ -111,7 +111,12 @@ class ModelTable(Form):
     kwargs: dict[str, Any] = {}
     """Arguments of the factory."""
     weights: Weights = "random"
-    """'random' (seeded), 'pretrained' (torchvision's), or a state_dict file relative to the suite."""
+    """'random' (seeded), 'pretrained' or 'pretrained:ENTRY' (torchvision's), or a state_dict file beside the suite."""
+    preprocess: Importable | None = None
+    """'package.module:callable': an RGB PIL image to a float tensor (channels, height, width).
+
+    Left out: the weights' own transforms.
+    """
 
 
 class TimeoutTable(Form):

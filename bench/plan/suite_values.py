@@ -120,9 +120,14 @@ def _plain_name(value: str) -> str:
     return value
 
 
+def is_named_weights(value: str) -> bool:
+    """True for `random`, `pretrained` and `pretrained:ENTRY`; what is left is a file."""
+    return value in WEIGHTS or re.fullmatch(r"pretrained:\w+", value) is not None
+
+
 def _weights(value: str, info: ValidationInfo) -> str:
     around = info.context
-    if value in WEIGHTS or not isinstance(around, Surroundings):
+    if is_named_weights(value) or not isinstance(around, Surroundings):
         return value
     if not is_file(around.folder / value):
         hint = did_you_mean(value, WEIGHTS) or "write 'random', 'pretrained' or a path relative to this suite"
