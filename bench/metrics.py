@@ -153,6 +153,14 @@ _ROWS: tuple[Metric, ...] = (
         "J/item",
         "energy of the device for each item, from the device's own counter",
     ),
+    Metric("accuracy.top1", "fraction", "higher", "top-1", "share of labelled images whose class is the model's first"),
+    Metric(
+        "accuracy.top5",
+        "fraction",
+        "higher",
+        "top-5",
+        "share of labelled images whose class is among the model's first five",
+    ),
 )
 
 METRICS: dict[str, Metric] = {row.key: row for row in _ROWS}
@@ -165,6 +173,8 @@ def format_value(key: str, value: float) -> str:
         return _bytes(value)
     if unit == "x":
         return f"{value:.2f}×"
+    if unit == "fraction":
+        return f"{100 * value:.1f} %"
     if unit in ("calls", "graphs", "breaks"):
         return f"{value:,.0f}"
     return _significant(value)
@@ -174,7 +184,7 @@ def with_unit(key: str, value: float) -> str:
     """`format_value` with the unit written behind it, e.g. `24.2 ms`."""
     unit = METRICS[key].unit
     text = format_value(key, value)
-    return text if unit in ("bytes", "x") else f"{text} {unit}"
+    return text if unit in ("bytes", "x", "fraction") else f"{text} {unit}"
 
 
 def _significant(value: float) -> str:

@@ -155,8 +155,13 @@ def test_times_that_never_settled_cannot_gate_but_memory_can() -> None:
     verdict = verdict_on(restless, max=100.0)
     assert (verdict.verdict, verdict.reason) == ("inconclusive", "the times never became steady")
     assert verdict_on(restless, "memory.peak_rss_bytes", max=1e9).verdict == "met"
-    one_settled = measured([*near(10, warm_up=RESTLESS)[:2], *near(10)[2:]])
-    assert verdict_on(one_settled, max=100.0).verdict == "met"
+    rounds = len(near(10))
+    two_settled = measured([*near(10)[:2], *near(10, warm_up=RESTLESS)[2:]])
+    verdict = verdict_on(two_settled, max=100.0)
+    assert verdict.verdict == "inconclusive"
+    assert f"only 2 of {rounds}" in str(verdict.reason)
+    three_settled = measured([*near(10)[:3], *near(10, warm_up=RESTLESS)[3:]])
+    assert verdict_on(three_settled, max=100.0).verdict == "met"
 
 
 def test_times_of_rounds_that_were_all_too_noisy_cannot_gate() -> None:

@@ -16,7 +16,7 @@ from bench.cli import Manner
 from bench.cli.console import progress_console
 from bench.cli.order import Order
 from bench.errors import UsageError
-from bench.measure.events import CaseEnded, Checked, Event, PhaseStarted, RoundDone, RunStarted, Tick
+from bench.measure.events import CaseEnded, Checked, Counted, Event, PhaseStarted, RoundDone, RunStarted, Tick
 from bench.report.assemble import GENERATOR
 from bench.report.environment import differences
 from bench.report.schema import SCHEMA, Environment
@@ -53,6 +53,8 @@ class Listener:
             what = {"kind": "round", "round": event.record.model_dump(mode="json"), "weights": event.weights}
         elif isinstance(event, Checked):
             what = {"kind": "checked", "equivalence": event.equivalence.model_dump(mode="json")}
+        elif isinstance(event, Counted):
+            what = {"kind": "accuracy", "accuracy": event.accuracy.model_dump(mode="json")}
         elif isinstance(event, CaseEnded):
             failure = None if event.failure is None else event.failure.model_dump(mode="json")
             what = {"kind": "ended", "status": event.status, "failure": failure, "note": event.note}

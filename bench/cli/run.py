@@ -167,13 +167,15 @@ def _measure(manner: Manner, asked: Asked, order: Order, journal: Any) -> tuple[
     for case in order.cases:
         seen = run.of(case)
         medians = [_median(each.samples_ns) for each in seen.rounds]
-        states.append(Progress(case, medians, ended=seen.ended is not None, checked=seen.equivalence is not None))
+        done = {"checked": seen.equivalence is not None, "counted": seen.accuracy is not None}
+        states.append(Progress(case, medians, ended=seen.ended is not None, **done))
     plan = Plan(
         cases=order.cases,
         specs={case.id: order.suite.spec(case) for case in order.cases},
         measure=order.measure,
         pythonpath=order.suite.pythonpath,
         cache_root=None if order.keep_compile_cache else journal.folder.resolve() / "compile-cache",
+        accuracy=order.suite.accuracy,
         fail_fast=asked.fail_fast,
         spent_s=run.elapsed_s,
     )

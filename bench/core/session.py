@@ -154,6 +154,14 @@ class InferenceSession:
         """torchvision's entry for the weights in use, None where they are none of its own."""
         return weights_entry(self.spec, self.weights)
 
+    def classes(self) -> int:
+        """How many classes the model tells apart: the columns of its first output. Runs one forward pass.
+
+        Raises CaseError where its output is not (images, classes).
+        """
+        blank = self.preprocessing.item(Image.new("RGB", (256, 256)))
+        return self.probabilities([blank]).shape[1]
+
     def labels(self, classes: int) -> tuple[str, ...]:
         """A label for each of the model's `classes` outputs."""
         return labels_of(self.spec.factory, self.entry, classes)

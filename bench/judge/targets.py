@@ -20,6 +20,7 @@ Bound = Literal["max", "min"]
 
 # Counted, or the highest seen: there is no error to put an interval around.
 _EXACT = {"compile.graphs", "compile.graph_breaks", "gpu.temperature_c"}
+_FEWEST = 3  # processes, and steady ones among them, that a time needs to decide anything
 # Figures of timed calls: worthless where the output is another, unsure where times never settled.
 _SPEED = ("latency.", "throughput.", "speedup.", "energy.", "compile.break_even_calls")
 
@@ -83,10 +84,13 @@ def _decide(result: Result, metric: str, reading: Reading, bound: Bound, limit: 
 
 def _doubt(result: Result) -> str:
     """Why no time of this case can decide anything; empty where it can."""
-    if len(result.rounds) < 3:
+    if len(result.rounds) < _FEWEST:
         return "fewer than three processes, so how far they differ is not known"
-    if not any(each.warm_up.steady for each in result.rounds):
+    steady = sum(each.warm_up.steady for each in result.rounds)
+    if steady == 0:
         return "the times never became steady"
+    if steady < _FEWEST:
+        return f"the times became steady in only {steady} of {len(result.rounds)} processes"
     if all(any(flag.startswith("invalid") for flag in each.noise) for each in result.rounds):
         return "every round was too noisy to count"
     return ""

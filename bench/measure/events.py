@@ -1,6 +1,7 @@
 """What a suite run tells whoever listens, in the order it happens.
 
-`measure/rounds.py` yields these; the journal keeps `RoundDone`, `Checked` and `CaseEnded`, the live view shows all.
+`measure/rounds.py` yields these; the journal keeps `RoundDone`, `Checked`, `Counted` and `CaseEnded`,
+the live view shows all.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.plan.case import Case
-from bench.report.schema import Environment, Equivalence, Failure, Round, Status
+from bench.report.schema import AccuracyRecord, Environment, Equivalence, Failure, Round, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class RoundStarted:
 
 @dataclass(frozen=True, slots=True)
 class PhaseStarted:
-    """The case's process has entered a phase: load, prepare, first_call, warm_up, measure or check."""
+    """The case's process has entered a phase: load, prepare, first_call, warm_up, measure, check or accuracy."""
 
     case: Case
     round: int
@@ -58,6 +59,14 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True)
+class Counted:
+    """The case has answered the suite's labelled images."""
+
+    case: Case
+    accuracy: AccuracyRecord
+
+
+@dataclass(frozen=True, slots=True)
 class CaseEnded:
     """The case will get no further round. `status` ok: precise enough, or its rounds or the budget are spent."""
 
@@ -75,4 +84,4 @@ class Tick:
     elapsed_s: float
 
 
-Event = RunStarted | RoundStarted | PhaseStarted | RoundDone | Checked | CaseEnded | Tick
+Event = RunStarted | RoundStarted | PhaseStarted | RoundDone | Checked | Counted | CaseEnded | Tick

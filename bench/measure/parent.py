@@ -27,11 +27,14 @@ from typing import IO, Any
 import torch
 
 from bench.core import devices, modes
+from bench.core.accuracy import evaluate
+from bench.core.dataset import read_dataset, sample
 from bench.core.session import InferenceSession
 from bench.core.torchvision_ops import extension_loads, import_torchvision
 from bench.errors import CaseError
 from bench.measure.clock import monotonic
 from bench.measure.worker import Call, Request, Session, measure
+from bench.plan.case import Accuracy
 
 _PR_SET_PDEATHSIG = 1
 
@@ -88,6 +91,17 @@ class TorchEdge:
     def await_release(self) -> None:
         """Wait for the main process's blank line."""
         os.read(self._release, 1)
+
+    def count_right(self, session: Session, accuracy: Accuracy) -> dict[str, Any]:
+        """Let the session classify the suite's labelled images."""
+        assert isinstance(session, InferenceSession)
+        classes = session.classes()
+        examples = sample(
+            read_dataset(Path(accuracy.data), classes, session.labels(classes)), accuracy.limit, accuracy.seeds
+        )
+        tally = evaluate(session, examples)
+        kept = ("images", "unreadable", "top1", "top5", "classes", "seconds")
+        return {name: getattr(tally, name) for name in kept}
 
     def meaning(self, error: BaseException) -> tuple[str, str] | None:
         """Out of memory, or something that this machine lacks, as torch says it."""

@@ -21,6 +21,7 @@ from bench.measure import failures, schedule
 from bench.measure.events import (
     CaseEnded,
     Checked,
+    Counted,
     Event,
     PhaseStarted,
     RoundDone,
@@ -32,8 +33,8 @@ from bench.measure.launch import Launcher, Message, RoundParent
 from bench.measure.schedule import Progress
 from bench.measure.steady import WarmUpRule
 from bench.measure.worker import Request
-from bench.plan.case import Case, Measure, ModelSpec
-from bench.report.schema import Environment, Equivalence, Failure, Missing, Round, Status
+from bench.plan.case import Accuracy, Case, Measure, ModelSpec
+from bench.report.schema import AccuracyRecord, Environment, Equivalence, Failure, Missing, Round, Status
 
 PADDING_BYTES = 4096  # the size of the environment shifts the stack and with it speed (Mytkowicz et al. 2009)
 
@@ -57,6 +58,7 @@ class Plan:
     measure: Measure
     pythonpath: tuple[str, ...]
     cache_root: Path | None
+    accuracy: Accuracy | None = None
     fail_fast: bool = False
     spent_s: float = 0.0
 
@@ -145,6 +147,9 @@ class _Run:
                     each.note_cost(seconds, event.record.phases.first_call_s, each.case.mode.startswith("compile"))
                 elif isinstance(event, Checked):
                     each.checked = True
+                elif isinstance(event, Counted):
+                    each.counted = True
+                    each.expected_s -= event.accuracy.seconds  # the next round does not count again
         if one.failure is None and not one.measured:
             after = failures.kernel_kills()
             starved = kills is not None and after is not None and after > kills and one.code == -9
@@ -210,6 +215,7 @@ class _Run:
             seed=measure.seed,
             warm_up=WarmUpRule(cap_ns=round(cap * 1e9)),
             check=not each.checked,
+            accuracy=None if each.counted else self.plan.accuracy,
             cold=cold,
             cache_dir=None if cache is None else str(cache),
         )
@@ -261,6 +267,9 @@ class _OneRound:
                 self.phase = "done"
                 fields = {key: value for key, value in message.items() if key != "event"}
                 yield Checked(case, Equivalence(**fields))
+            case "counted":
+                self.phase = "done"
+                yield Counted(case, AccuracyRecord(**{key: value for key, value in message.items() if key != "event"}))
             case "failed" | "timeout" | "exit" | "gone":
                 yield from self._over(message)
 
@@ -272,24 +281,30 @@ class _OneRound:
                 self.watch.begin_energy()
 
     def _over(self, message: Message) -> Iterator[Event]:
-        case, what = self.progress.case, message["event"]
+        what = message["event"]
         if what in ("exit", "gone"):
             self.code, self.tail = message.get("code"), message["tail"]
             self.parent_gone = what == "gone"
             if self.failure is not None:  # known before the process had said its last
                 status, failure = self.failure
                 self.failure = status, failure.model_copy(update={"output_tail": self.tail or None})
-            if self.measured and self.phase == "check" and self.code != 0:
-                yield Checked(case, _unchecked(f"its process ended while checking (exit {self.code})"))
+            if self.measured and self.code != 0:
+                yield from self._cut_off(f"its process ended meanwhile (exit {self.code})")
             return
         if self.measured:  # the measurement stands; only the check after it failed
-            why = message.get("message") or f"checking took longer than {message['limit_s']:g} s"
-            yield Checked(case, _unchecked(why))
-            self.phase = "done"
+            yield from self._cut_off(message.get("message") or f"it took longer than {message['limit_s']:g} s")
         elif what == "failed":
             self.failure = failures.from_message(message, self.tail)
         else:
             self.failure = failures.from_timeout(message["phase"], message["limit_s"], self.tail)
+
+    def _cut_off(self, why: str) -> Iterator[Event]:
+        """What was still to come after the measurement: it stays unknown, and that is its reason."""
+        if self.phase == "check":
+            yield Checked(self.progress.case, Equivalence(status="unchecked", reason=why))
+        elif self.phase == "accuracy":
+            yield Counted(self.progress.case, AccuracyRecord(reason=why))
+        self.phase = "done"
 
     def _record(self, message: Message) -> Round:
         assert self.watch is not None
@@ -316,7 +331,3 @@ class _OneRound:
 
 def _skipped(reason: str, advice: str) -> Failure:
     return Failure(phase=None, type="Skipped", message=reason, advice=advice)
-
-
-def _unchecked(reason: str) -> Equivalence:
-    return Equivalence(status="unchecked", reason=reason)

@@ -23,6 +23,7 @@ class Progress:
     medians_ns: list[float] = field(default_factory=list)
     ended: bool = False
     checked: bool = False
+    counted: bool = False
     expected_s: float = 0.0
 
     @property

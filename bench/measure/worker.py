@@ -4,7 +4,7 @@ Only the standard library, torch (through core) and the model's own packages are
 leaves as messages through `emit`; the parent process turns them into a record.
 
 Messages, in order: started · phase (load, prepare, first_call, warm_up, measure) · stream (begin, end) ·
-measured · phase (check) · checked · done. Or, at any point: failed.
+measured · phase (check) · checked · phase (accuracy) · counted · done. Or, at any point: failed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from bench.errors import CaseError, Unsupported
 from bench.measure.clock import Clock
 from bench.measure.steady import Steady, WarmUpRule
-from bench.plan.case import Case, ModelSpec
+from bench.plan.case import Accuracy, Case, ModelSpec
 
 Emit = Callable[[Mapping[str, Any]], None]
 Call = Callable[[], object]
@@ -43,6 +43,7 @@ class Request:
     check: bool
     cold: bool | None
     cache_dir: str | None
+    accuracy: Accuracy | None = None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Request:
@@ -52,6 +53,8 @@ class Request:
             "spec": ModelSpec(**data["spec"]),
             "warm_up": WarmUpRule(**data["warm_up"]),
             "pythonpath": tuple(data["pythonpath"]),
+            "accuracy": data["accuracy"]
+            and Accuracy(**{**data["accuracy"], "seeds": tuple(data["accuracy"]["seeds"])}),
         }
         return cls(**{**data, **nested})
 
@@ -97,6 +100,9 @@ class Edge(Protocol):
     def await_release(self) -> None:
         """Block until the main process has read this one's counters: they end with the process."""
 
+    def count_right(self, session: Session, accuracy: Accuracy) -> dict[str, Any]:
+        """The fields of an AccuracyRecord: the session's answers to labelled images."""
+
     def meaning(self, error: BaseException) -> tuple[str, str] | None:
         """The status and the advice of an error that means more than "failed"; else None."""
 
@@ -119,6 +125,9 @@ def measure(request: Request, edge: Edge, emit: Emit) -> None:
             if request.check:
                 enter("check")
                 emit({"event": "checked", **vars(session.check())})
+            if request.accuracy is not None:
+                enter("accuracy")
+                emit({"event": "counted", **edge.count_right(session, request.accuracy)})
         emit({"event": "done"})
     except BaseException as error:  # the model may raise anything, SystemExit included
         emit({"event": "failed", "phase": phase, **_explain(error, edge)})

@@ -19,7 +19,6 @@ MODES = (
     "torchscript:script",
 )
 PRECISIONS = ("fp32", "bf16", "fp16")
-PHASES = ("load", "prepare", "first_call", "warm_up", "measure")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +76,19 @@ class ModelSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Accuracy:
+    """Labelled images that every case of a suite is held against, after it was timed.
+
+    data: absolute path of a folder with one folder a class, or of a CSV of path,label.
+    limit: images that each seed draws, None for all · seeds: of the draws; an image drawn twice counts once.
+    """
+
+    data: str
+    limit: int | None = None
+    seeds: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True, slots=True)
 class Timeouts:
     """Seconds each phase of a case may take before its process is ended."""
 
@@ -85,6 +97,7 @@ class Timeouts:
     first_call: float = 300.0
     warm_up: float = 120.0
     measure: float = 300.0
+    accuracy: float = 3600.0
 
 
 @dataclass(frozen=True, slots=True)

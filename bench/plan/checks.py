@@ -92,6 +92,9 @@ def target_mistakes(document: Mapping[str, Any], around: Surroundings, cases: Se
         target = _valid(TargetTable, raw, around)
         if target is None:
             continue
+        if target.metric.startswith("accuracy.") and "accuracy" not in document:
+            sentence = f"{target.metric} needs labelled images; add [accuracy] with data = 'FOLDER or CSV'"
+            mistakes.append((("target", position, "metric"), sentence))
         where = target.where.given()
         strangers = [axis for axis, value in where.items() if value not in seen[axis]]
         for axis in strangers:

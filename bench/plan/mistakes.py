@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from bench.plan.lines import Place, line_map, line_of
 from bench.plan.suggest import did_you_mean
 from bench.plan.suite_file import (
+    AccuracyTable,
     Combination,
     MatrixTable,
     MeasureTable,
@@ -51,12 +52,14 @@ _TABLES: dict[str, type[BaseModel]] = {
     "matrix": MatrixTable,
     "models": ModelTable,
     "measure": MeasureTable,
+    "accuracy": AccuracyTable,
     "target": TargetTable,
 }
 _SECTIONS: dict[str, type[BaseModel]] = {
     "in [matrix]": MatrixTable,
     "in [models.NAME]": ModelTable,
     "in [measure]": MeasureTable,
+    "in [accuracy]": AccuracyTable,
     "in [measure] timeout": TimeoutTable,
     "in [[target]]": TargetTable,
     "at the top of the file": SuiteFile,

@@ -19,7 +19,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from bench.errors import SuiteError, UsageError
-from bench.plan.case import Case, Measure, ModelSpec, Timeouts
+from bench.plan.case import Accuracy, Case, Measure, ModelSpec, Timeouts
 from bench.plan.checks import cases_of, matrix_of, model_mistakes, target_mistakes
 from bench.plan.mistakes import Mistake, from_validation, in_file
 from bench.plan.suggest import one_of
@@ -57,6 +57,8 @@ class Suite:
     targets: tuple[Target, ...]
     cases: tuple[Case, ...]
     weights_as_written: Mapping[str, str] = field(default_factory=dict)
+    accuracy: Accuracy | None = None
+    data_as_written: str = ""
 
     def spec(self, case: Case) -> ModelSpec:
         """How the case's model comes to be."""
@@ -77,6 +79,7 @@ class Suite:
                 "measure": asdict(self.measure),
                 "targets": [asdict(target) for target in self.targets],
                 "sha256": self.sha256,
+                "accuracy": None if self.accuracy is None else {**asdict(self.accuracy), "data": self.data_as_written},
             }
         )
         return plain
@@ -119,6 +122,8 @@ def read_suite(path: Path) -> Suite:
         targets=tuple(Target(each.where.given(), each.metric, each.max, each.min) for each in form.target),
         cases=cases,
         weights_as_written={name: table.weights for name, table in form.models.items()},
+        accuracy=_accuracy(form, around.folder),
+        data_as_written="" if form.accuracy is None else form.accuracy.data,
     )
 
 
@@ -184,6 +189,11 @@ def _models(form: SuiteFile, folder: Path) -> dict[str, ModelSpec]:
         )
         for name, table in form.models.items()
     }
+
+
+def _accuracy(form: SuiteFile, folder: Path) -> Accuracy | None:
+    table = form.accuracy
+    return None if table is None else Accuracy(str((folder / table.data).resolve()), table.limit, tuple(table.seeds))
 
 
 def _measure(form: SuiteFile) -> Measure:

@@ -10,10 +10,12 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from bench.metrics import METRICS
 from bench.plan.case import Measure
 from bench.plan.suite_values import (
     BatchSize,
     Budget,
+    Dataset,
     Device,
     Factory,
     Folder,
@@ -127,6 +129,7 @@ class TimeoutTable(Form):
     first_call: Seconds = _MEASURE.timeout.first_call
     warm_up: Seconds = _MEASURE.timeout.warm_up
     measure: Seconds = _MEASURE.timeout.measure
+    accuracy: Seconds = _MEASURE.timeout.accuracy
 
 
 class MeasureTable(Form):
@@ -146,6 +149,17 @@ class MeasureTable(Form):
     """Seconds each phase of a case may take before its process is ended."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = _MEASURE.seed
     """Of weights, inputs and the order of cases."""
+
+
+class AccuracyTable(Form):
+    """Labelled images to hold every case against, once, after it was timed: accuracy.top1 and accuracy.top5."""
+
+    data: Dataset
+    """A folder with one folder a class, or a CSV of path,label; relative to this file."""
+    limit: Annotated[int, Field(ge=1)] | None = None
+    """Images that each seed draws. Left out: all."""
+    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**63)]], _NotEmpty] = [0]
+    """Each draws `limit` images; one that several draw counts once."""
 
 
 class TargetTable(Form):
@@ -168,6 +182,9 @@ class TargetTable(Form):
             raise ValueError("has no limit; add max = … or min = …")
         if self.max is not None and self.min is not None and self.min > self.max:
             raise ValueError(f"no value can meet it: min {self.min:g} is above max {self.max:g}; swap them")
+        bounds = [bound for bound in (self.min, self.max) if bound is not None]
+        if METRICS[self.metric].unit == "fraction" and any(not 0 <= bound <= 1 for bound in bounds):
+            raise ValueError(f"{self.metric} is a fraction from 0 to 1; write 0.76 for 76 %")
         return self
 
 
@@ -186,5 +203,7 @@ class SuiteFile(Form):
     models: dict[PlainName, ModelTable] = {}
     """Models under names of your own."""
     measure: Annotated[MeasureTable, Field(default_factory=MeasureTable)]
+    accuracy: AccuracyTable | None = None
+    """Labelled images to hold every case against."""
     target: list[TargetTable] = []
     """Limits to hold the results against."""

@@ -135,6 +135,13 @@ def _weights(value: str, info: ValidationInfo) -> str:
     return value
 
 
+def _dataset(value: str, info: ValidationInfo) -> str:
+    around = info.context
+    if isinstance(around, Surroundings) and not (is_folder(around.folder / value) or is_file(around.folder / value)):
+        raise ValueError(f"there is no folder or CSV file {shown(value)}; write a path relative to this suite")
+    return value
+
+
 def _folder(value: str, info: ValidationInfo) -> str:
     around = info.context
     if isinstance(around, Surroundings) and not is_folder(around.folder / value):
@@ -176,6 +183,7 @@ Factory = Annotated[str, AfterValidator(_factory)]
 Importable = Annotated[str, AfterValidator(_importable), _text("[^:]+:[^:]+")]
 PlainName = Annotated[str, AfterValidator(_plain_name), _text(_NAME)]
 Weights = Annotated[str, AfterValidator(_weights)]
+Dataset = Annotated[str, AfterValidator(_dataset)]
 Folder = Annotated[str, AfterValidator(_folder)]
 Device = Annotated[str, AfterValidator(_device), _text(_DEVICE)]
 Mode = Annotated[str, AfterValidator(partial(_one_of, MODES, "mode")), _enum(MODES)]

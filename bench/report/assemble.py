@@ -10,6 +10,7 @@ from bench import __version__
 from bench.plan.case import Case
 from bench.report.derive import derive, missing_reason, relate
 from bench.report.schema import (
+    AccuracyRecord,
     CaseRecord,
     Cost,
     Environment,
@@ -33,6 +34,7 @@ class Seen:
     rounds: list[Round] = field(default_factory=list)
     weights: str | None = None
     equivalence: Equivalence | None = None
+    accuracy: AccuracyRecord | None = None
     ended: Mapping[str, Any] | None = None
 
 
@@ -63,6 +65,8 @@ def replay(lines: Iterable[Mapping[str, Any]]) -> Run:
             seen.weights = line["weights"]
         elif line["kind"] == "checked":
             seen.equivalence = Equivalence.model_validate(line["equivalence"])
+        elif line["kind"] == "accuracy":
+            seen.accuracy = AccuracyRecord.model_validate(line["accuracy"])
         elif line["kind"] == "ended":
             seen.ended = line
     return run
@@ -71,7 +75,8 @@ def replay(lines: Iterable[Mapping[str, Any]]) -> Run:
 def build(run: Run, cases: Iterable[Case], finished_at: str, interrupted: bool, harness_cpu_s: float) -> Report:
     """The report of `run`, without target verdicts (judge/targets.py adds them)."""
     header = run.header
-    results = relate([_result(case, run.of(case), header["environment_id"], interrupted) for case in cases])
+    wanted = header["suite"].get("accuracy") is not None
+    results = relate([_result(case, run.of(case), header["environment_id"], interrupted, wanted) for case in cases])
     return Report(
         generator=GENERATOR,
         run_id=header["run_id"],
@@ -87,7 +92,7 @@ def build(run: Run, cases: Iterable[Case], finished_at: str, interrupted: bool, 
     )
 
 
-def _result(case: Case, seen: Seen, environment: str, interrupted: bool) -> Result:
+def _result(case: Case, seen: Seen, environment: str, interrupted: bool, wants_accuracy: bool) -> Result:
     record = CaseRecord(id=case.id, **case.axes)
     status: Status = "ok"
     failure, notes = None, []
@@ -102,6 +107,9 @@ def _result(case: Case, seen: Seen, environment: str, interrupted: bool) -> Resu
     elif interrupted:
         notes.append(f"interrupted after {len(seen.rounds)} of its rounds")
     missing = None if seen.rounds else missing_reason(status, failure)
+    accuracy = seen.accuracy
+    if accuracy is None and wants_accuracy:
+        accuracy = AccuracyRecord(reason=missing or "the run ended before it was counted")
     for each in seen.rounds:
         notes += [note for note in each.notes if note not in notes]
     return Result(
@@ -109,9 +117,10 @@ def _result(case: Case, seen: Seen, environment: str, interrupted: bool) -> Resu
         status=status,
         failure=failure,
         environment=environment,
-        metrics=derive(record, seen.rounds, missing),
+        metrics=derive(record, seen.rounds, missing, accuracy),
         equivalence=seen.equivalence or Equivalence(status="unchecked", reason=missing or "the check did not finish"),
         weights=seen.weights,
+        accuracy=accuracy,
         rounds=seen.rounds,
         notes=notes,
     )

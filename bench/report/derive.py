@@ -14,6 +14,7 @@ from statistics import median
 from bench import stats
 from bench.metrics import METRICS
 from bench.report.schema import (
+    AccuracyRecord,
     CaseRecord,
     Failure,
     Figure,
@@ -54,8 +55,10 @@ def missing_reason(status: Status, failure: Failure | None) -> str:
     return f"{words} in {failure.phase.replace('_', ' ')}" if failure.phase else words
 
 
-def derive(case: CaseRecord, rounds: Sequence[Round], missing: str | None = None) -> dict[str, Reading]:
-    """Every metric of one case from its rounds alone, in the table's order.
+def derive(
+    case: CaseRecord, rounds: Sequence[Round], missing: str | None = None, accuracy: AccuracyRecord | None = None
+) -> dict[str, Reading]:
+    """Every metric of one case from its rounds and its accuracy counts alone, in the table's order.
 
     `missing` is the reason each of them gives where there are no rounds. What needs eager's result as well
     stays null here; `relate` fills it in.
@@ -69,6 +72,7 @@ def derive(case: CaseRecord, rounds: Sequence[Round], missing: str | None = None
         **_machine(rounds),
         "throughput.items_per_s": _over(rounds, _items_per_s),
         "load.seconds": _over(rounds, lambda each: each.phases.load_s),
+        **_accuracy(accuracy),
     }
     pending = _null("needs eager's result from the same report")
     return {key: readings.get(key, pending) for key in METRICS}
@@ -88,11 +92,30 @@ def derive_all(results: Sequence[Result]) -> list[Result]:
     """The same results with `metrics` computed anew from their rounds: what a judge works on."""
     fresh = [
         result.model_copy(
-            update={"metrics": derive(result.case, result.rounds, missing_reason(result.status, result.failure))}
+            update={
+                "metrics": derive(
+                    result.case, result.rounds, missing_reason(result.status, result.failure), result.accuracy
+                )
+            }
         )
         for result in results
     ]
     return relate(fresh)
+
+
+def _accuracy(seen: AccuracyRecord | None) -> dict[str, Reading]:
+    """Shares of labelled images, with the exact binomial interval: as if they were drawn from very many."""
+    keys = ("accuracy.top1", "accuracy.top5")
+    if seen is None or not seen.images:
+        why = "the suite has no [accuracy] section" if seen is None else seen.reason or "no image could be read"
+        return {key: _null(why) for key in keys}
+    counted = zip(keys, (seen.top1, seen.top5), strict=True)
+    reason = f"{seen.unreadable} images could not be read" if seen.unreadable else None
+    found = {key: stats.clopper_pearson(right, seen.images) for key, right in counted}
+    return {
+        key: Reading(value=each.value, low=each.low, high=each.high, n=seen.images, reason=reason)
+        for key, each in found.items()
+    }
 
 
 # --- Latency

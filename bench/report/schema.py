@@ -157,6 +157,21 @@ class Round(Record):
     notes: list[str] = []
 
 
+class AccuracyRecord(Record):
+    """How often the case was right on the suite's labelled images. `reason` says why there are no counts.
+
+    `images` were read and answered, `unreadable` were not; `top5` counts the first `min(5, classes)`.
+    """
+
+    images: int = 0
+    unreadable: int = 0
+    top1: int = 0
+    top5: int = 0
+    classes: int = 0
+    seconds: float = 0.0
+    reason: str | None = None
+
+
 class Result(Record):
     """Everything seen of one case."""
 
@@ -167,6 +182,7 @@ class Result(Record):
     metrics: dict[str, Reading]
     equivalence: Equivalence
     weights: str | None = None
+    accuracy: AccuracyRecord | None = None
     rounds: list[Round] = []
     notes: list[str] = []
 
@@ -196,6 +212,7 @@ class SuiteRecord(Record):
     measure: dict[str, Any]
     targets: list[dict[str, Any]]
     sha256: str
+    accuracy: dict[str, Any] | None = None
 
 
 class Environment(Record):

@@ -60,6 +60,7 @@ _PLANS = (
     _Plan("peak", "RSS", ("memory.peak_rss_bytes",), 7),
     _Plan("compile s", "cold/warm", ("compile.cold_s", "compile.warm_s"), 8),
     _Plan("pays after", "calls", ("compile.break_even_calls",), 10),
+    _Plan("right", "top-1/5", ("accuracy.top1", "accuracy.top5"), 2),
     _Plan("energy", "J/item", ("energy.per_item_j",), 11),
 )
 _RANK_TARGETS = 2

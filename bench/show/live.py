@@ -10,7 +10,7 @@ from statistics import fmean, median
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
-from bench.measure.events import CaseEnded, Checked, Event, PhaseStarted, RoundDone, RoundStarted, RunStarted
+from bench.measure.events import CaseEnded, Checked, Counted, Event, PhaseStarted, RoundDone, RoundStarted, RunStarted
 from bench.measure.schedule import WARM_COMPILE_S
 from bench.metrics import format_value, with_unit
 from bench.plan.case import Case
@@ -29,6 +29,7 @@ _PHASES = {
     "warm_up": "warming up",
     "measure": "measuring",
     "check": "checking its output",
+    "accuracy": "answering the labelled images",
 }
 
 
@@ -78,6 +79,8 @@ class LiveView:
             self._take_round(event)
         elif isinstance(event, Checked):
             self._row(event.case).different = event.equivalence.status == "different"
+            self._news_of(event.case)
+        elif isinstance(event, Counted):
             self._news_of(event.case)
         elif isinstance(event, CaseEnded):
             self._row(event.case).ended = event
@@ -196,8 +199,16 @@ def line(event: Event) -> str | None:
         p50 = with_unit(_P50, median(event.record.samples_ns) / 1e6)
         seen = f"{count(len(event.record.samples_ns), 'call')}, {duration(event.record.seconds)}"
         return f"  {clean(event.case.id)}: p50 {p50} in its first process ({seen})"
+    return _about_case(event)
+
+
+def _about_case(event: Event) -> str | None:
     if isinstance(event, Checked) and event.equivalence.status == "different":
         return f"  {clean(event.case.id)}: DIFFERENT output than eager's"
+    if isinstance(event, Counted) and event.accuracy.images:
+        shares = (event.accuracy.top1 / event.accuracy.images, event.accuracy.top5 / event.accuracy.images)
+        top1, top5 = (with_unit("accuracy.top1", share) for share in shares)
+        return f"  {clean(event.case.id)}: top-1 {top1}, top-5 {top5} of {count(event.accuracy.images, 'image')}"
     if isinstance(event, CaseEnded) and event.status != "ok":
         return f"  {clean(event.case.id)}: {outcome(event.status, event.failure)}"
     return None
