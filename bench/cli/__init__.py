@@ -23,6 +23,10 @@ from bench.errors import BenchError
 COMMANDS = {
     "run": "Measure a suite and write a report.",
     "show": "Print a report again, from its file.",
+    "classify": "Say what is in images.",
+    "accuracy": "Measure how often a model is right, in each mode and precision.",
+    "inspect": "Look into a model or an image, step by step.",
+    "save-weights": "Write a model's weights to a file, with their hash.",
     "list": "Name the suites, models, modes, devices or metrics there are.",
     "validate": "Check suite files and say everything that is wrong with them.",
     "doctor": "Check the installation, the devices, and what would disturb a measurement here.",
@@ -51,7 +55,7 @@ class LazyGroup(click.Group):
         """The command, imported now; None for a name that is not one."""
         if cmd_name not in COMMANDS:
             return None
-        module = __import__(f"bench.cli.{cmd_name}", fromlist=["command"])
+        module = __import__(f"bench.cli.{cmd_name.replace('-', '_')}", fromlist=["command"])
         found: click.Command = module.command
         return found
 

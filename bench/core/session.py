@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -18,7 +19,7 @@ from bench.core.images import Preprocessing, Source, open_image
 from bench.core.labels import labels_of
 from bench.core.models import Inputs, build_inputs, build_model, map_tensors, tensors_of, weights_entry
 from bench.core.stream import batches
-from bench.errors import CaseError, Unsupported, UsageError
+from bench.errors import BenchError, CaseError, Unsupported, UsageError
 from bench.plan.case import Case, ModelSpec
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -78,8 +79,9 @@ class InferenceSession:
         sys.path[:0] = [path for path in pythonpath if path not in sys.path]
 
     def __enter__(self) -> Self:
-        self.load()
-        self.prepare()
+        with blamed_on(f"loading {self.spec.factory}"):
+            self.load()
+            self.prepare()
         return self
 
     def __exit__(
@@ -168,7 +170,9 @@ class InferenceSession:
 
     def prepare_image(self, source: Source) -> torch.Tensor:
         """One image (path, bytes or PIL image), decoded, upright, RGB, resized and cropped. Raises ImageError."""
-        return self.preprocessing.item(open_image(source))
+        image = open_image(source)
+        with blamed_on(self.preprocessing.name):
+            return self.preprocessing.item(image)
 
     def probabilities(self, items: Sequence[torch.Tensor]) -> torch.Tensor:
         """(images, classes) float32 on the CPU, rows that add up to 1, from what `prepare_image` returned.
@@ -180,8 +184,8 @@ class InferenceSession:
         size, count = self.case.batch_size, len(items)
         filled = list(items) if self.case.mode == "eager" else [*items, *[items[-1]] * max(0, size - count)]
         with self._turn, torch.inference_mode():
-            batch = self.place_inputs(self.preprocessing.batch(filled))
-            outputs = tensors_of(self.infer(batch))
+            with blamed_on(self.spec.factory):
+                outputs = tensors_of(self.infer(self.place_inputs(self.preprocessing.batch(filled))))
             if not outputs or outputs[0].ndim != 2 or outputs[0].shape[0] != len(filled):
                 shape = tuple(outputs[0].shape) if outputs else "nothing"
                 raise CaseError(
@@ -242,6 +246,20 @@ class InferenceSession:
         if self.case.channels_last:
             model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return model, weights
+
+
+@contextmanager
+def blamed_on(what: str) -> Iterator[None]:
+    """Errors of a user's code are the user's to read: whose they are, and what they say. Out of memory stays itself."""
+    try:
+        yield
+    except BenchError:
+        raise
+    except Exception as error:
+        if devices.is_out_of_memory(error):
+            raise
+        said = next((line for line in str(error).splitlines() if line.strip()), "")
+        raise CaseError(f"{what} raised {type(error).__name__}: {said}", "-v shows where.") from error
 
 
 def top(rows: torch.Tensor, top_k: int, labels: Callable[[int], Sequence[str]]) -> list[list[Prediction]]:

@@ -1,0 +1,167 @@
+"""`bench classify`: what is in images, by the very session that is measured."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.cli import Manner, json_option, manners
+from bench.cli.model_options import aside, here, model_options, on_terminal, one_of, spec_of, warn
+from bench.errors import BenchError, UsageError
+
+MEANINGLESS = "the weights are random: the predictions mean nothing"
+
+
+@click.command()
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE|FOLDER...")
+@click.option("--model", default="resnet50", show_default=True, help="A torchvision name, or module:callable.")
+@click.option("--mode", default="eager", show_default=True, help="One of `bench list modes`.")
+@click.option("--precision", default="fp32", show_default=True, help="fp32, bf16 or fp16.")
+@model_options(weights="pretrained", batch_size=32)
+@click.option("--top-k", type=click.IntRange(1), default=5, show_default=True, help="Classes shown for each image.")
+@click.option("--labels", type=click.Path(path_type=Path), metavar="FILE", help="One label a line, for class 0 on.")
+@click.option("--no-fallback", is_flag=True, help="Fail where memory runs out: no smaller batch, no CPU.")
+@json_option
+@manners
+@click.pass_obj
+def command(manner: Manner, /, **options: Any) -> int:
+    """Say what is in images: files, or folders with all images below them.
+
+    Exit 3 where an image could not be read; the others are answered all the same.
+    """
+    paths = [Path(each) for each in options["images"]]
+    total = _count(paths)
+    if manner.json:
+        return _as_json(manner, paths, total, options)
+    return _as_text(manner, paths, total, options)
+
+
+def _count(paths: list[Path]) -> int:
+    """How many images there are. Raises UsageError for a folder without one."""
+    from bench.classify import sources_in
+
+    total = 0
+    for path in paths:
+        found = sum(1 for _ in sources_in([path]))
+        if not found:
+            raise UsageError(f"there is no image in {path} or below it. Images are known by their suffix: .jpg, .png …")
+        total += found
+    return total
+
+
+def _classifier(total: int, options: dict[str, Any]) -> Any:
+    from bench.classify import Classifier
+    from bench.core.session import InferenceSession
+    from bench.plan.case import MODES, PRECISIONS
+
+    spec = spec_of(options["model"], options["weights"], options["preprocess"])
+    mode = one_of(options["mode"], MODES, "mode")
+    precision = one_of(options["precision"], PRECISIONS, "precision")
+    pythonpath = here(options["pythonpath"])
+    if options["labels"] is not None and not options["labels"].is_file():
+        raise UsageError(f"there is no labels file {options['labels']}.")
+
+    def opened(device: str, batch_size: int) -> Any:
+        session = InferenceSession(
+            spec, device=device, batch_size=batch_size, mode=mode, precision=precision,
+            threads=options["threads"], seed=options["seed"], pythonpath=pythonpath,
+        )  # fmt: skip
+        return session.__enter__()
+
+    if options["weights"] == "random" and ":" not in options["model"]:
+        warn(MEANINGLESS)
+    with contextlib.redirect_stdout(sys.stderr):
+        return Classifier(
+            opened,
+            options["device"],
+            min(options["batch_size"], total),
+            top_k=options["top_k"],
+            labels=options["labels"],
+            fallback=not options["no_fallback"],
+            warn=warn,
+        )
+
+
+def _as_text(manner: Manner, paths: list[Path], total: int, options: dict[str, Any]) -> int:
+    from bench.classify import sources_in
+    from bench.cli.console import result_console
+    from bench.show.predictions import answers_view, summary_view
+
+    console = result_console()
+    classifier = _classifier(total, options)
+    with _progress(manner, total) as advance:
+        for answers in aside(classifier.answers(sources_in(paths))):
+            console.print(answers_view(answers, console.width, manner.verbose))
+            advance(len(answers))
+    if not manner.quiet:
+        console.print(summary_view(classifier.summary.plain(), console.width))
+    return 3 if classifier.summary.unreadable else 0
+
+
+@contextmanager
+def _progress(manner: Manner, total: int) -> Iterator[Any]:
+    """A function to tell how many more images are done; a bar on standard error where that is a terminal."""
+    if manner.quiet or total == 1 or not on_terminal():
+        yield lambda number: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from bench.cli.console import progress_console
+
+    columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    # Results on the same terminal are printed above the bar; results that go elsewhere must stay where they go.
+    both = sys.stdout.isatty()
+    with Progress(*columns, console=progress_console(), transient=True, redirect_stdout=both) as progress:
+        task = progress.add_task("images", total=total)
+        yield lambda number: progress.advance(task, number)
+
+
+def _as_json(manner: Manner, paths: list[Path], total: int, options: dict[str, Any]) -> int:
+    """One document, written as the answers come, and closed however it ends."""
+    from bench.classify import sources_in
+
+    classifier = _classifier(total, options)
+    session = classifier.session
+    head = {"schema": 1, "kind": "classify", "model": options["model"], "weights": session.weights}
+    head |= {"device": str(session.device), "mode": options["mode"], "precision": options["precision"]}
+    if session.weights.startswith("random"):
+        head["note"] = MEANINGLESS
+    answers = itertools.chain.from_iterable(aside(classifier.answers(sources_in(paths))))
+    first = next(answers, None)  # what is wrong with the request shows here, before anything is printed
+    manner.json = False  # from here on this document is the answer, on failure too
+    click.echo(f'{json.dumps(head)[:-1]}, "predictions": [')
+    tail: dict[str, Any] = {}
+    separator = ""
+    try:
+        for answer in itertools.chain([] if first is None else [first], answers):
+            click.echo(separator + json.dumps(_plain(answer)), nl=False)
+            separator = ",\n"
+    except BenchError as error:
+        tail["error"] = {"type": type(error).__name__, "message": str(error), "exit_code": error.exit_code}
+        raise
+    except KeyboardInterrupt:
+        tail["error"] = {"type": "Interrupted", "message": "interrupted", "exit_code": 130}
+        raise
+    finally:
+        tail = {"summary": classifier.summary.plain(), **tail}
+        click.echo(f"\n], {json.dumps(tail)[1:]}")
+    return 3 if classifier.summary.unreadable else 0
+
+
+def _plain(answer: Any) -> dict[str, Any]:
+    if answer.error is not None:
+        return {"image": answer.image, "error": str(answer.error)}
+    return {
+        "image": answer.image,
+        "predictions": [vars(each) for each in answer.predictions],
+        "preprocess_ms": 1e3 * answer.preprocess_s,
+        "inference_ms": 1e3 * answer.inference_s,
+    }

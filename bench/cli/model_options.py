@@ -1,0 +1,96 @@
+"""The options that name a model and how to run it: the same for every command that runs one itself."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from bench.errors import UsageError
+
+Step = TypeVar("Step")
+
+
+def model_options(weights: str, batch_size: int) -> Callable[[Any], Any]:
+    """A decorator that adds them. `weights` and `batch_size` are the defaults."""
+    options = [
+        click.option("--weights", default=weights, show_default=True, metavar="pretrained[:ENTRY]|FILE|random",
+                     help="torchvision's weights, a state_dict file, or random ones."),
+        click.option("--preprocess", metavar="MODULE:CALLABLE",
+                     help="An RGB PIL image to a float tensor (channels, height, width); else the weights' own."),
+        click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:N, mps or auto."),
+        click.option("--batch-size", type=click.IntRange(1), default=batch_size, show_default=True,
+                     help="Images a forward pass."),
+        click.option("--threads", type=click.IntRange(1), help="CPU threads of torch.  [default: its own choice]"),
+        click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Of random weights."),
+        click.option("--pythonpath", multiple=True, metavar="FOLDER",
+                     help="A folder to import module:callable from, beside the current one; repeatable."),
+    ]  # fmt: skip
+
+    def add(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+def spec_of(model: str, weights: str, preprocess: str | None = None, inputs: str | None = None) -> Any:
+    """The ModelSpec that the options name. Raises UsageError for a mode of speech that names nothing."""
+    from bench.plan.case import ModelSpec
+    from bench.plan.suggest import did_you_mean
+    from bench.plan.suite_values import is_named_weights
+    from bench.plan.zoo import torchvision_models
+
+    zoo = torchvision_models()
+    if ":" not in model and zoo is not None and model not in zoo:
+        rest = "`bench list models` names torchvision's; a model of your own is 'package.module:callable'."
+        raise UsageError(f"unknown model {model!r}; {did_you_mean(model, zoo)} {rest}".replace("  ", " "))
+    if not is_named_weights(weights):
+        if not Path(weights).is_file():
+            hint = did_you_mean(weights, ("random", "pretrained")) or "Write pretrained, random, or the path of a file."
+            raise UsageError(f"there is no weights file {weights!r}; {hint}")
+        weights = str(Path(weights).resolve())
+    return ModelSpec(model, inputs=inputs, weights=weights, preprocess=preprocess)
+
+
+def one_of(value: str, choices: tuple[str, ...], what: str) -> str:
+    """`value`, if it is one of `choices`. Raises UsageError."""
+    from bench.plan.suggest import one_of as suggestion
+
+    if value not in choices:
+        raise UsageError(f"unknown {what} {value!r}; {suggestion(value, choices)}.")
+    return value
+
+
+def here(pythonpath: tuple[str, ...]) -> tuple[str, ...]:
+    """The folders to import from: the current one, and those named."""
+    missing = next((each for each in pythonpath if not Path(each).is_dir()), None)
+    if missing is not None:
+        raise UsageError(f"there is no folder {missing!r} for --pythonpath.")
+    return (str(Path.cwd()), *(str(Path(each).resolve()) for each in pythonpath))
+
+
+def aside(steps: Iterator[Step]) -> Iterator[Step]:
+    """`steps`, with whatever their making prints sent to standard error: standard output carries the result alone."""
+    while True:
+        with contextlib.redirect_stdout(sys.stderr):
+            try:
+                step = next(steps)
+            except StopIteration:
+                return
+        yield step
+
+
+def warn(text: str) -> None:
+    """One line on standard error."""
+    click.echo(f"bench: {text}", err=True)
+
+
+def on_terminal() -> bool:
+    """True where standard error is a terminal, so that a progress bar makes sense."""
+    return sys.stderr.isatty()

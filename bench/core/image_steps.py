@@ -1,0 +1,90 @@
+"""What becomes of an image on its way into a model, step by step, each step with its figures and its picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+
+from bench.core.images import Preprocessing, Source, decode, name_of, to_rgb, upright
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step. `picture` is what it looks like, scaled to 8 bits where its values are not.
+
+    shape: (height, width, channels) of a picture, (…, channels, height, width) of a tensor · kind: PIL mode or dtype ·
+    low, high over all channels, mean, std for each; None where values are indices into a palette.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    kind: str
+    low: float | None
+    high: float | None
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    picture: Image.Image
+
+
+def steps(source: Source, preprocessing: Preprocessing) -> list[Step]:
+    """Every step from the file to the batch, by the very functions that `predict` runs. Raises ImageError."""
+    raw = decode(source)
+    straight = upright(raw)
+    image = to_rgb(straight, name_of(source))
+    seen = [_of_picture("as decoded", raw), _of_picture("upright", straight), _of_picture("RGB", image)]
+    if preprocessing.own is None:
+        resized = preprocessing.resized(image)
+        cropped = preprocessing.cropped(resized)
+        seen += [_of_picture(f"short side {preprocessing.resize}", resized)]
+        seen += [_of_picture(f"centre crop {preprocessing.crop}", cropped)]
+        scaled = preprocessing.item(image).permute(2, 0, 1).float() / 255
+        seen.append(_of_tensor("tensor, 0 to 1", scaled, cropped))
+    batch = preprocessing(image)
+    name = "normalised" if preprocessing.own is None else preprocessing.name
+    return [*seen, _of_tensor(name, batch[0], _stretched(batch[0])), _of_tensor("batch", batch, _stretched(batch[0]))]
+
+
+def _of_picture(name: str, image: Image.Image) -> Step:
+    shape = (image.height, image.width, len(image.getbands()))
+    if image.mode == "P":
+        return Step(name, shape, "P (palette)", None, None, None, None, image)
+    bands = [_values(band) for band in image.split()]
+    low, high = min(float(band.min()) for band in bands), max(float(band.max()) for band in bands)
+    means, stds = tuple(float(band.mean()) for band in bands), tuple(float(band.std(correction=0)) for band in bands)
+    return Step(name, shape, image.mode, low, high, means, stds, image)
+
+
+def _values(band: Image.Image) -> torch.Tensor:
+    """All values of one band, as float64: what PIL knows as F holds every other mode exactly enough."""
+    if band.mode in ("I;16", "I;16L", "I;16B", "I;16N"):
+        band = band.convert("I")
+    data = band.convert("F").tobytes()
+    return torch.frombuffer(bytearray(data), dtype=torch.float32).double()
+
+
+def _of_tensor(name: str, tensor: torch.Tensor, picture: Image.Image) -> Step:
+    batched = tensor.double().view(-1, *tensor.shape[-3:])
+    channels = batched.transpose(0, 1).flatten(1)
+    return Step(
+        name,
+        tuple(tensor.shape),
+        str(tensor.dtype).removeprefix("torch."),
+        float(tensor.min()),
+        float(tensor.max()),
+        tuple(channels.mean(dim=1).tolist()),
+        tuple(channels.std(dim=1, correction=0).tolist()),
+        picture,
+    )
+
+
+def _stretched(tensor: torch.Tensor) -> Image.Image:
+    """(channels, height, width) as a picture, its lowest value black and its highest white."""
+    low, high = tensor.min(), tensor.max()
+    scaled = ((tensor - low) / (high - low).clamp_min(1e-12) * 255).round().to(torch.uint8)
+    if scaled.shape[0] not in (1, 3):
+        scaled = scaled[:1]
+    height, width = scaled.shape[1:]
+    mode = "RGB" if scaled.shape[0] == 3 else "L"
+    return Image.frombytes(mode, (width, height), bytes(scaled.permute(1, 2, 0).contiguous().flatten().tolist()))
