@@ -76,7 +76,7 @@ class Classifier:
         device: str,
         batch_size: int,
         *,
-        top_k: int = 5,
+        top_k: int | None = None,
         labels: Path | None = None,
         fallback: bool = True,
         warn: Callable[[str], None] = lambda text: None,
@@ -86,6 +86,8 @@ class Classifier:
         self._top_k, self._labels_file, self._fallback, self._warn = top_k, labels, fallback, warn
         self._names: Sequence[str] | None = None
         self.session = self._open()
+        # Threads go on decoding while one session gives way to the next; images are prepared alike by both.
+        self._prepare = self.session.prepare_image
 
     def answers(self, sources: Iterable[Source]) -> Iterator[list[Answer]]:
         """The answers of one batch after the other, in the order of `sources`.
@@ -110,9 +112,6 @@ class Classifier:
                 self.summary.inference_s.append(seconds)
             self.summary.seconds = time.perf_counter() - start
             yield found
-
-    def _prepare(self, source: Source) -> torch.Tensor:
-        return self.session.prepare_image(source)  # whichever session is at work by then
 
     def _predict(self, items: Sequence[torch.Tensor]) -> list[tuple[list[Prediction], float]]:
         """Predictions and seconds of each item; nothing is lost or done twice where memory runs out in between."""

@@ -31,7 +31,9 @@ def test_a_baseline_fits_the_published_schema_and_its_machine_is_told(path: Path
 def test_a_baselines_metrics_are_what_its_samples_say(path: Path) -> None:
     report = read_report(path)
     for stored, derived in zip(report.results, derive_all(report.results), strict=True):
-        assert stored.metrics == derived.metrics, stored.case.id
+        known = {key: derived.metrics[key] for key in stored.metrics}  # metrics newer than the report are not in it
+        assert stored.metrics == known, stored.case.id
+        assert len(known) >= 28
 
 
 @pytest.mark.parametrize("path", REPORTS, ids=lambda path: path.stem)

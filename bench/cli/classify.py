@@ -26,7 +26,7 @@ MEANINGLESS = "the weights are random: the predictions mean nothing"
 @click.option("--mode", default="eager", show_default=True, help="One of `bench list modes`.")
 @click.option("--precision", default="fp32", show_default=True, help="fp32, bf16 or fp16.")
 @model_options(weights="pretrained", batch_size=32)
-@click.option("--top-k", type=click.IntRange(1), default=5, show_default=True, help="Classes shown for each image.")
+@click.option("--top-k", type=click.IntRange(1), metavar="K", help="Classes for each image.  [default: 5]")
 @click.option("--labels", type=click.Path(path_type=Path), metavar="FILE", help="One label a line, for class 0 on.")
 @click.option("--no-fallback", is_flag=True, help="Fail where memory runs out: no smaller batch, no CPU.")
 @json_option

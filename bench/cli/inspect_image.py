@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -50,27 +51,14 @@ def command(manner: Manner, /, path: str, output: Path | None, force: bool, **op
 
 
 def _preprocessing(options: dict[str, Any]) -> Any:
-    """As the model's session would; no weights are fetched and no model is built but to know its size."""
-    import sys
-
+    """As the model's own session would prepare it; ImageNet's usual without a model."""
+    from bench.core.image_steps import preprocessing_for
     from bench.core.images import Preprocessing
-    from bench.core.models import build_model, weights_entry
-    from bench.plan.case import ModelSpec
 
     if options["model"] is None and options["preprocess"] is None:
         return Preprocessing()
     sys.path[:0] = here(options["pythonpath"])
-    spec = spec_of(options["model"] or "resnet50", options["weights"], options["preprocess"])
-    if spec.preprocess is not None:
-        import torch
-
-        return Preprocessing.of(spec, torch.nn.Identity(), None)
-    if spec.weights.startswith("pretrained") and ":" not in spec.factory:
-        import torch
-
-        return Preprocessing.of(spec, torch.nn.Identity(), weights_entry(spec, ""))
-    model, identity = build_model(ModelSpec(spec.factory, weights=spec.weights), 0)
-    return Preprocessing.of(spec, model, weights_entry(spec, identity))
+    return preprocessing_for(spec_of(options["model"] or "resnet50", options["weights"], options["preprocess"]))
 
 
 def _write(seen: Any, folder: Path) -> None:

@@ -8,6 +8,8 @@ import torch
 from PIL import Image
 
 from bench.core.images import Preprocessing, Source, decode, name_of, to_rgb, upright
+from bench.core.models import build_model, weights_entry
+from bench.plan.case import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,15 @@ class Step:
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
     picture: Image.Image
+
+
+def preprocessing_for(spec: ModelSpec) -> Preprocessing:
+    """What a session of `spec` would use. Fetches no weights, and builds a model only to know its size."""
+    pretrained = spec.weights.startswith("pretrained") and ":" not in spec.factory
+    if spec.preprocess is not None or pretrained:
+        return Preprocessing.of(spec, torch.nn.Identity(), weights_entry(spec, ""))
+    model, identity = build_model(spec, 0)
+    return Preprocessing.of(spec, model, weights_entry(spec, identity))
 
 
 def steps(source: Source, preprocessing: Preprocessing) -> list[Step]:

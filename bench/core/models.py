@@ -250,7 +250,12 @@ def _image_shape(spec: ModelSpec, model: torch.nn.Module) -> tuple[int, ...]:
 
 def preprocessed_shape(preprocess: str) -> tuple[int, ...]:
     """The shape that a user's own `module:callable` makes of an image; found by giving it a black one."""
-    made = resolve_callable(preprocess)(Image.new("RGB", (256, 256)))
+    own = resolve_callable(preprocess)
+    try:
+        made = own(Image.new("RGB", (256, 256)))
+    except Exception as error:
+        said = f"{preprocess} raised {type(error).__name__} for a black image of 256 × 256: {error}"
+        raise CaseError(said, "-v shows where.") from error
     if not isinstance(made, torch.Tensor) or made.ndim != 3 or not made.is_floating_point():
         what = f"a tensor {tuple(made.shape)}" if isinstance(made, torch.Tensor) else type(made).__name__
         raise CaseError(

@@ -76,12 +76,15 @@ class InferenceSession:
         self.device: Any = None
         self.wait: Callable[[], None] = devices.waiter(torch.device("cpu"))
         self._turn = threading.Lock()
+        self._preprocessing: Preprocessing | None = None
         sys.path[:0] = [path for path in pythonpath if path not in sys.path]
 
     def __enter__(self) -> Self:
         with blamed_on(f"loading {self.spec.factory}"):
             self.load()
             self.prepare()
+            if self.spec.inputs is None:
+                _ = self.preprocessing  # so that it outlives the model, which `close` lets go of
         return self
 
     def __exit__(
@@ -108,7 +111,7 @@ class InferenceSession:
 
     def close(self) -> None:
         """Let go of the model and its inputs, and of the device memory they took."""
-        for name in ("model", "forward", "inputs", "_preprocessing"):
+        for name in ("model", "forward", "inputs"):
             self.__dict__.pop(name, None)
         if self.device is not None:
             devices.release(self.device)
@@ -147,7 +150,7 @@ class InferenceSession:
     @property
     def preprocessing(self) -> Preprocessing:
         """How an image becomes an input of this model: the weights' own transforms, or the spec's `preprocess`."""
-        if "_preprocessing" not in self.__dict__:
+        if self._preprocessing is None:
             self._preprocessing = Preprocessing.of(self.spec, self.model, self.entry)
         return self._preprocessing
 
@@ -200,8 +203,8 @@ class InferenceSession:
             )
         return rows
 
-    def predict(self, images: Source | Iterable[Source], top_k: int = 5) -> list[list[Prediction]]:
-        """The `top_k` most probable classes of each image, best first; one list an image, in order.
+    def predict(self, images: Source | Iterable[Source], top_k: int | None = None) -> list[list[Prediction]]:
+        """The `top_k` most probable classes (five, if so many) of each image, best first; one list an image, in order.
 
         `images`: paths, encoded bytes or PIL images, or one of them. ceil(images / batch_size) forward passes.
         Raises ImageError for one that cannot be read, UsageError where the model has fewer classes than `top_k`.
@@ -262,9 +265,10 @@ def blamed_on(what: str) -> Iterator[None]:
         raise CaseError(f"{what} raised {type(error).__name__}: {said}", "-v shows where.") from error
 
 
-def top(rows: torch.Tensor, top_k: int, labels: Callable[[int], Sequence[str]]) -> list[list[Prediction]]:
+def top(rows: torch.Tensor, top_k: int | None, labels: Callable[[int], Sequence[str]]) -> list[list[Prediction]]:
     """The `top_k` best of each row of probabilities (images, classes). Equal ones keep the order of the classes."""
     classes = rows.shape[1]
+    top_k = min(5, classes) if top_k is None else top_k
     if not 1 <= top_k <= classes:
         raise UsageError(f"top-k is {top_k}, and the model has {classes} classes. Ask for 1 to {classes}.")
     names = labels(classes)

@@ -30,7 +30,7 @@ def anatomy_view(seen: Anatomy, width: int) -> RenderableType:
         ),
         (
             "one pass",
-            f"{seen.forward_ms:.1f} ms for {count(seen.batch_size, 'item')} on {seen.device}, once; to measure: bench run",
+            f"{seen.forward_ms:.1f} ms for {count(seen.batch_size, 'item')} on {seen.device}, timed once",
         ),
     ]
     parts: list[RenderableType] = [Text(clean(seen.model), "bold")]

@@ -19,8 +19,7 @@ IMAGES = 512
 PAIRS = 3
 BATCH = 32
 
-LOOP = (
-    """
+LOOP = """
 import sys, torch
 from bench.core.torchvision_ops import import_torchvision
 torchvision = import_torchvision()
@@ -32,7 +31,7 @@ recipe = transforms.Compose([
 ])
 torch.manual_seed(0)
 model = torchvision.models.mobilenet_v2().eval()
-loader = torch.utils.data.DataLoader(ImageFolder(sys.argv[1], recipe), batch_size=%d, num_workers=2)
+loader = torch.utils.data.DataLoader(ImageFolder(sys.argv[1], recipe), batch_size=int(sys.argv[2]), num_workers=2)
 seen = 0
 with torch.inference_mode():
     for images, _ in loader:
@@ -40,8 +39,6 @@ with torch.inference_mode():
         seen += len(images)
 print(seen)
 """
-    % BATCH
-)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_classify_is_as_fast_as_a_dataloader_loop_in_bounded_memory(folder: Path) -> None:
     ours = [sys.executable, "-m", "bench", "classify", str(folder), "--model", "mobilenet_v2", "--weights", "random"]
     ours += ["--device", "cpu", "--batch-size", str(BATCH), "--json"]
-    theirs = [sys.executable, "-c", LOOP, str(folder)]
+    theirs = [sys.executable, "-c", LOOP, str(folder), str(BATCH)]
     ratios = []
     for number in range(PAIRS):
         order = [ours, theirs] if number % 2 == 0 else [theirs, ours]
