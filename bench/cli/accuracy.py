@@ -25,7 +25,7 @@ from bench.errors import CaseError, UsageError
 )
 @click.option("--precision", "precisions", default=("fp32",), multiple=True, metavar="P[,P]",
               help="fp32, bf16, fp16; repeatable.  [default: fp32]")  # fmt: skip
-@model_options(weights="pretrained", batch_size=32)
+@model_options(weights="pretrained")
 @click.option("--labels", type=click.Path(path_type=Path), metavar="FILE", help="One label a line, for class 0 on.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Draw N images instead of taking all.")
 @click.option("--draw-seed", "draw_seeds", type=click.IntRange(0, 2**63 - 1), multiple=True, default=(0,), metavar="N",
@@ -87,6 +87,7 @@ class _Run:
     def row(self, mode: str, precision: str) -> dict[str, Any]:
         """What one combination reached; `top1` None, with a reason, where it cannot be run here."""
         from bench.core.accuracy import evaluate, forget_compiled
+        from bench.core.devices import usual_batch
         from bench.core.session import InferenceSession
         from bench.stats import clopper_pearson
 
@@ -100,7 +101,8 @@ class _Run:
         forget_compiled()
         options = self.options
         session = InferenceSession(
-            self.spec, device=options["device"], batch_size=options["batch_size"], mode=mode, precision=precision,
+            self.spec, device=options["device"], mode=mode, precision=precision,
+            batch_size=options["batch_size"] or usual_batch(options["device"]),
             threads=options["threads"], seed=options["seed"], pythonpath=self.pythonpath,
         )  # fmt: skip
         try:

@@ -25,7 +25,7 @@ MEANINGLESS = "the weights are random: the predictions mean nothing"
 @click.option("--model", default="resnet50", show_default=True, help="A torchvision name, or module:callable.")
 @click.option("--mode", default="eager", show_default=True, help="One of `bench list modes`.")
 @click.option("--precision", default="fp32", show_default=True, help="fp32, bf16 or fp16.")
-@model_options(weights="pretrained", batch_size=32)
+@model_options(weights="pretrained")
 @click.option("--top-k", type=click.IntRange(1), metavar="K", help="Classes for each image.  [default: 5]")
 @click.option("--labels", type=click.Path(path_type=Path), metavar="FILE", help="One label a line, for class 0 on.")
 @click.option("--no-fallback", is_flag=True, help="Fail where memory runs out: no smaller batch, no CPU.")
@@ -59,6 +59,7 @@ def _count(paths: list[Path]) -> int:
 
 def _classifier(total: int, options: dict[str, Any]) -> Any:
     from bench.classify import Classifier
+    from bench.core.devices import usual_batch
     from bench.core.session import InferenceSession
     from bench.plan.case import MODES, PRECISIONS
 
@@ -82,7 +83,7 @@ def _classifier(total: int, options: dict[str, Any]) -> Any:
         return Classifier(
             opened,
             options["device"],
-            min(options["batch_size"], total),
+            min(options["batch_size"] or usual_batch(options["device"]), total),
             top_k=options["top_k"],
             labels=options["labels"],
             fallback=not options["no_fallback"],

@@ -15,16 +15,17 @@ from bench.errors import UsageError
 Step = TypeVar("Step")
 
 
-def model_options(weights: str, batch_size: int) -> Callable[[Any], Any]:
-    """A decorator that adds them. `weights` and `batch_size` are the defaults."""
+def model_options(weights: str, batch_size: int | None = None) -> Callable[[Any], Any]:
+    """A decorator that adds them. `weights` and `batch_size` are the defaults; None is for what suits the device."""
     options = [
         click.option("--weights", default=weights, show_default=True, metavar="pretrained[:ENTRY]|FILE|random",
                      help="torchvision's weights, a state_dict file, or random ones."),
         click.option("--preprocess", metavar="MODULE:CALLABLE",
                      help="An RGB PIL image to a float tensor (channels, height, width); else the weights' own."),
         click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:N, mps or auto."),
-        click.option("--batch-size", type=click.IntRange(1), default=batch_size, show_default=True,
-                     help="Images a forward pass."),
+        click.option("--batch-size", type=click.IntRange(1), default=batch_size,
+                     show_default=batch_size or "4 on a CPU, else 32",
+                     help="Images a forward pass.",),
         click.option("--threads", type=click.IntRange(1), help="CPU threads of torch.  [default: its own choice]"),
         click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Of random weights."),
         click.option("--pythonpath", multiple=True, metavar="FOLDER",

@@ -25,6 +25,11 @@ def resolve(name: str) -> torch.device:
     return _resolve_cuda(name)
 
 
+def usual_batch(name: str) -> int:
+    """How many images a pass is a good first guess on the device `name`; docs/why.md has the figures."""
+    return 4 if resolve(name).type == "cpu" else 32
+
+
 def _resolve_cuda(name: str) -> torch.device:
     if torch.version.cuda is None and torch.version.hip is None:
         raise Unsupported(
