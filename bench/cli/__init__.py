@@ -138,6 +138,8 @@ def call(arguments: list[str], manner: Manner) -> int:
         # Whoever read our output has seen enough; say nothing when Python flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except SystemExit:
+        return 0  # click and rich leave so where whoever read our output has seen enough
     except Exception as error:
         return _explain(error, manner)
     return code if isinstance(code, int) else 0

@@ -53,7 +53,7 @@ def spec_of(model: str, weights: str, preprocess: str | None = None, inputs: str
         raise UsageError(f"unknown model {model!r}; {did_you_mean(model, zoo)} {rest}".replace("  ", " "))
     if not is_named_weights(weights):
         if not Path(weights).is_file():
-            hint = did_you_mean(weights, ("random", "pretrained")) or "Write pretrained, random, or the path of a file."
+            hint = did_you_mean(weights, ("random", "pretrained")) or "write pretrained, random, or the path of a file."
             raise UsageError(f"there is no weights file {weights!r}; {hint}")
         weights = str(Path(weights).resolve())
     return ModelSpec(model, inputs=inputs, weights=weights, preprocess=preprocess)

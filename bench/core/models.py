@@ -143,7 +143,7 @@ def resolve_callable(name: str) -> Callable[..., Any]:
         where = ", ".join(path or "." for path in sys.path[:3])
         raise CaseError(
             f"there is no module {module_name!r} (looked in {where}, …)",
-            "Add its folder to `pythonpath` in the suite; it is relative to the suite file.",
+            "Add its folder to `pythonpath` in the suite (relative to the suite file), or name it by --pythonpath.",
         ) from error
     found: Any = module
     for part in attribute.split("."):

@@ -258,6 +258,8 @@ def blamed_on(what: str) -> Iterator[None]:
         yield
     except BenchError:
         raise
+    except SystemExit as error:
+        raise CaseError(f"{what} called sys.exit({error.code!r})", "Raise an exception instead.") from error
     except Exception as error:
         if devices.is_out_of_memory(error):
             raise

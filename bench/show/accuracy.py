@@ -33,8 +33,8 @@ def accuracy_view(rows: Sequence[Row], worst: Sequence[WorstClass], width: int) 
     columns = [
         Column("mode", "", tuple(Text(row["mode"]) for row in rows), left=True),
         Column("precision", "", tuple(Text(row["precision"]) for row in rows), left=True),
-        Column("top-1", "95 %", tuple(_share(row, "top1") for row in rows)),
-        Column("top-5", "95 %", tuple(_share(row, "top5") for row in rows)),
+        Column("top-1 %", "95 %", tuple(_share(row, "top1") for row in rows)),
+        Column("top-5 %", "95 %", tuple(_share(row, "top5") for row in rows)),
         Column("images", "", tuple(Text(f"{row['images'] or 0:,}") for row in rows)),
         Column("images", "/s", tuple(Text(_speed(row)) for row in rows), 3),
         Column("against", "first", tuple(_against(row) for row in rows), 2),
@@ -55,7 +55,7 @@ def _share(row: Row, key: str) -> Text:
     if seen is None:
         return Text()
     value, low, high = (100 * seen[end] for end in ("value", "low", "high"))
-    return Text(f"{value:.2f} % ({low:.1f}–{high:.1f})")
+    return Text(f"{value:.2f} ({low:.1f}–{high:.1f})")
 
 
 def _speed(row: Row) -> str:
