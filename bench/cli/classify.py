@@ -98,7 +98,7 @@ def _as_text(manner: Manner, paths: list[Path], total: int, options: dict[str, A
 
     console = result_console()
     classifier = _classifier(total, options)
-    with _progress(manner, total) as advance:
+    with _progress(manner, total, console) as advance:
         for answers in aside(classifier.answers(sources_in(paths))):
             console.print(answers_view(answers, console.width, manner.verbose))
             advance(len(answers))
@@ -108,8 +108,8 @@ def _as_text(manner: Manner, paths: list[Path], total: int, options: dict[str, A
 
 
 @contextmanager
-def _progress(manner: Manner, total: int) -> Iterator[Any]:
-    """A function to tell how many more images are done; a bar on standard error where that is a terminal."""
+def _progress(manner: Manner, total: int, console: Any) -> Iterator[Any]:
+    """A function to tell how many more images are done; a bar where standard error is a terminal."""
     if manner.quiet or total == 1 or not on_terminal():
         yield lambda number: None
         return
@@ -118,9 +118,9 @@ def _progress(manner: Manner, total: int) -> Iterator[Any]:
     from bench.cli.console import progress_console
 
     columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    # Results on the same terminal are printed above the bar; results that go elsewhere must stay where they go.
-    both = sys.stdout.isatty()
-    with Progress(*columns, console=progress_console(), transient=True, redirect_stdout=both) as progress:
+    # Results on the same terminal go above the bar, which one console alone can do; others stay where they go.
+    shown_on = console if sys.stdout.isatty() else progress_console()
+    with Progress(*columns, console=shown_on, transient=True, redirect_stdout=False) as progress:
         task = progress.add_task("images", total=total)
         yield lambda number: progress.advance(task, number)
 
