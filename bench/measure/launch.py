@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -28,6 +28,8 @@ TAIL_BYTES = 4096
 # the user's working directory off the path.
 _BOOT = """
 import importlib.util, sys
+if sys.version_info < (3, 11):
+    sys.exit("it is Python %d.%d, and bench measures with 3.11 or newer" % sys.version_info[:2])
 spec = importlib.util.spec_from_file_location("bench", sys.argv[1])
 sys.modules["bench"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(sys.modules["bench"])
@@ -77,7 +79,8 @@ class Interpreter:
 class ForkingParent:
     """The main process's side of `measure/parent.py`."""
 
-    def __init__(self, python: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, python: str, environment: Mapping[str, str], keep: Sequence[int] = ()) -> None:
+        """`keep`: descriptors that it and its children go on using, under the same numbers."""
         try:
             self._process = subprocess.Popen(
                 [python, "-P", "-c", _BOOT, _PACKAGE],
@@ -86,6 +89,7 @@ class ForkingParent:
                 stderr=subprocess.PIPE,
                 env={**os.environ, **environment},
                 start_new_session=True,  # Ctrl-C at the terminal reaches the main process alone
+                pass_fds=tuple(keep),
             )
         except OSError as error:
             raise LaunchError(f"cannot start {python}: {error.strerror}. Name a Python that has torch.") from error
@@ -146,9 +150,7 @@ class ForkingParent:
 
     def run(self, request: Mapping[str, Any], limits: Mapping[str, float]) -> Iterator[Message]:
         """Send one request; yield its messages, `tick` every half second, `timeout` with its phase, last `exit`."""
-        self.wait_ready()
-        self._tail = b""
-        self._send(json.dumps(request).encode() + b"\n")
+        self.ask(request)
         phase = "load"
         since = time.monotonic()
         limits = {**limits, "ending": ENDING_S}
@@ -176,6 +178,34 @@ class ForkingParent:
                     phase = message["phase"] if message["event"] == "phase" else "ending"
                     since = time.monotonic()
                     break
+
+    def fileno(self) -> int:
+        """Becomes readable when there is something to `take`: for a selector that watches several parents.
+
+        Linux and macOS make it of epoll and kqueue, which have one.
+        """
+        number: int = self._selector.fileno()
+        return number
+
+    def take(self) -> list[Message]:
+        """The messages that are there now, without waiting; `gone` where the parent has ended."""
+        found: list[Message] = []
+        for key, _ in self._selector.select(0):
+            if not self._read(key.fd):
+                self._selector.unregister(key.fd)
+                found.append({"event": "gone"})
+        while b"\n" in self._lines:
+            line, self._lines = self._lines.split(b"\n", 1)
+            message = _parse(line)
+            if message is not None:
+                found.insert(len(found) - (bool(found) and found[-1]["event"] == "gone"), message)
+        return found
+
+    def ask(self, request: Mapping[str, Any]) -> None:
+        """Send one request, and forget what earlier children printed."""
+        self.wait_ready()
+        self._tail = b""
+        self._send(json.dumps(request).encode() + b"\n")
 
     def _send(self, data: bytes) -> None:
         assert self._process.stdin is not None

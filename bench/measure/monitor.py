@@ -94,7 +94,7 @@ class Monitor:
 
     def end(self) -> Seen:
         """Close the measured window and say what was seen in it."""
-        change = _changes(self._before, self._counters())
+        change = changes(self._before, self._counters())
         system: dict[str, Figure] = {
             **_rates(change),
             **_switch_rates(self._switches, self._system.switches(), change["window_s"]),
@@ -162,7 +162,8 @@ def _delta(before: Count, after: Count, wraps_at: Count = 0.0) -> Count:
     return change if change >= 0 else Missing(reason="the counter ran backwards")
 
 
-def _changes(before: Sample, after: Sample) -> Sample:
+def changes(before: Sample, after: Sample) -> Sample:
+    """How far each counter went."""
     return {key: _delta(before.get(key, _NOT_OPENED), count) for key, count in after.items()}
 
 
@@ -259,6 +260,13 @@ def _noise(system: Mapping[str, Figure], change: Sample) -> Iterator[str]:
         yield f"invalid: the machine swapped in {pages:.2g} pages a second"
     if (events := _known(system["thermal_throttle_events"])) > 0:
         yield f"suspect: the processor throttled for heat, {events:.0f} times"
+
+
+def machine_noise(change: Sample) -> list[str]:
+    """The flags that concern the whole machine, from counters of a window: no waits and switches of one process."""
+    unread = Missing(reason="not read where several processes take turns")
+    system = {**_rates(change), "psi_cpu_percent": unread, "involuntary_switches_per_s": unread}
+    return list(_noise(system, change))
 
 
 def _known(figure: Figure) -> float:

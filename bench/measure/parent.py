@@ -13,26 +13,31 @@ import contextlib
 import ctypes
 import faulthandler
 import gc
+import importlib.metadata
 import json
 import os
+import platform
 import resource
 import signal
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 import torch
 
-from bench.core import devices, modes
+from bench.core import devices, modes, operators
 from bench.core.accuracy import evaluate
 from bench.core.dataset import read_dataset, sample
 from bench.core.session import InferenceSession
+from bench.core.slowdown import slowed
 from bench.core.torchvision_ops import extension_loads, import_torchvision
 from bench.errors import CaseError
 from bench.measure.clock import monotonic
+from bench.measure.turns import Seat, take_turns
 from bench.measure.worker import Call, Request, Session, measure
 from bench.plan.case import Accuracy
 
@@ -111,6 +116,35 @@ class TorchEdge:
         return None if advice is None else ("unsupported", advice)
 
 
+class RingEdge(TorchEdge):
+    """The real edge of a process among others: pipes, CPUs, and torch's profiler."""
+
+    def receive(self, descriptor: int) -> bytes:
+        """Block until the eight bytes of a token have come."""
+        return os.read(descriptor, 8)
+
+    def send(self, descriptor: int, token: bytes) -> None:
+        """Give a token to the seat that reads from the other end."""
+        os.write(descriptor, token)
+
+    def pin(self, cores: Sequence[int]) -> None:
+        """Stay on these CPUs, where the system has such a thing."""
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, cores)
+
+    def slowed(self, session: Session, call: Call, share: float) -> Call:
+        """The call with that share of its time as extra work behind it."""
+        return slowed(call, session.wait, session.device, share)
+
+    def counts(self, session: Session, call: Call) -> dict[str, Any]:
+        """The fields of a core.operators.Counted."""
+        return vars(operators.count(call, session.wait, session.device))
+
+    def profiled(self, session: Session, call: Call, calls: int) -> dict[str, Any]:
+        """The fields of a core.operators.Profiled."""
+        return vars(operators.profiled(call, session.wait, session.device, calls))
+
+
 def serve() -> None:
     """Answer requests until standard input ends."""
     out = _take_stdout()
@@ -128,8 +162,10 @@ def serve() -> None:
         if not line.strip():
             continue  # the release of a child that did not live to read it
         request = json.loads(line)
-        if _can_fork(request):
-            _in_a_child(request, out)
+        if request["do"] == "together":
+            _together(request["seats"], out)
+        elif _can_fork(request):
+            _in_children([partial(_answer, request, out)], out)
         else:
             _answer(request, out)
             if request["do"] == "measure":
@@ -142,7 +178,32 @@ def _can_fork(request: Mapping[str, Any]) -> bool:
     return sys.platform != "darwin" or on_cpu
 
 
-def _in_a_child(request: Mapping[str, Any], out: IO[str]) -> None:
+def _together(seats: Sequence[Mapping[str, Any]], out: IO[str]) -> None:
+    """One child a seat, all alive at once; they take turns by themselves."""
+
+    _in_children([partial(_take_turns, each, out) for each in seats], out)
+
+
+def _take_turns(data: Mapping[str, Any], out: IO[str]) -> None:
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # the model gets an empty standard input
+    take_turns(Seat.from_json(data), RingEdge(-1), lambda message: _say(out, message))
+
+
+def _in_children(jobs: Sequence[Callable[[], None]], out: IO[str]) -> None:
+    """Fork one child a job; return once all have ended, each end being told."""
+    alive = {_fork(job) for job in jobs}
+    while alive:
+        pid, status, usage = os.wait4(-1, 0)
+        if pid not in alive:
+            continue
+        alive.remove(pid)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)  # compile workers and the like that outlived it
+        code = os.waitstatus_to_exitcode(status)
+        _say(out, {"event": "exit", "pid": pid, "code": code, "cpu_s": usage.ru_utime + usage.ru_stime})
+
+
+def _fork(job: Callable[[], None]) -> int:
     pid = os.fork()
     if pid == 0:
         # A group of its own: whatever the model starts can be ended with it. Ctrl-C is not its affair.
@@ -150,15 +211,11 @@ def _in_a_child(request: Mapping[str, Any], out: IO[str]) -> None:
         _die_with_parent()
         _prefer_as_victim()
         faulthandler.enable()  # a segmentation fault then names the Python line it came from
-        _answer(request, out)
+        job()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
-    _, status, usage = os.wait4(pid, 0)
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)  # compile workers and the like that outlived it
-    code = os.waitstatus_to_exitcode(status)
-    _say(out, {"event": "exit", "pid": pid, "code": code, "cpu_s": usage.ru_utime + usage.ru_stime})
+    return pid
 
 
 def _answer(request: Mapping[str, Any], out: IO[str]) -> None:
@@ -177,8 +234,19 @@ def _probe(compute: bool) -> dict[str, Any]:
     return {
         "torch": facts,
         "torchvision_extension": extension_loads(),
+        "python": {"version": platform.python_version(), "implementation": platform.python_implementation()},
+        "packages": _packages(),
         "devices": devices.try_all() if compute else {},
     }
+
+
+def _packages() -> dict[str, str]:
+    """Versions of what decides speed in this interpreter, of those that are installed."""
+    found = {}
+    for name in ("torch", "torchvision", "numpy", "pillow", "intel-openmp", "mkl", "triton"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def _take_stdout() -> IO[str]:

@@ -130,7 +130,7 @@ def measure(request: Request, edge: Edge, emit: Emit) -> None:
                 emit({"event": "counted", **edge.count_right(session, request.accuracy)})
         emit({"event": "done"})
     except BaseException as error:  # the model may raise anything, SystemExit included
-        emit({"event": "failed", "phase": phase, **_explain(error, edge)})
+        emit({"event": "failed", "phase": phase, **explain(error, edge)})
 
 
 def _measure(request: Request, edge: Edge, emit: Emit, enter: Callable[[str], None]) -> Session:
@@ -271,7 +271,8 @@ def _compilations(session: Session) -> Callable[[], int]:
     return lambda: (session.compiled() or {}).get("frames", 0)
 
 
-def _explain(error: BaseException, edge: Edge) -> dict[str, Any]:
+def explain(error: BaseException, edge: Edge) -> dict[str, Any]:
+    """The fields of a `failed` message: what the error means, in words that any file can take."""
     message, advice, status = str(error) or type(error).__name__, "", "failed"
     known = edge.meaning(error)
     if isinstance(error, Unsupported):

@@ -1,0 +1,86 @@
+"""The report of a run of A against B: everything that is known, at the end or after Ctrl-C."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from bench.ab.run import Run
+from bench.ab.sides import Difference
+from bench.ab.verdict import all_noise, overall, overall_null_arm
+from bench.measure.pairs import PairPlan
+from bench.report.ab import AbReport, Settings, SideRecord
+from bench.report.assemble import GENERATOR
+from bench.report.schema import Environment, Facts
+
+
+@dataclass
+class Header:
+    """What a report says besides its cases. `environments`: by id; `environment_of`: side to id."""
+
+    suite: str
+    baseline: Difference
+    candidate: Difference
+    git: Mapping[str, Facts]
+    judge_counts: bool
+    environments: dict[str, Environment] = field(default_factory=dict)
+    environment_of: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+def document(header: Header, run: Run, wall_s: float, interrupted: bool) -> AbReport:
+    """The report as of now."""
+    cases = run.cases(interrupted)
+    now = datetime.now(UTC)
+    return AbReport(
+        generator=GENERATOR,
+        run_id=f"{header.started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}",
+        started_at=_stamp(header.started),
+        finished_at=_stamp(now),
+        status="interrupted" if interrupted else "complete",
+        suite=header.suite,
+        verdict=overall(cases),
+        baseline=_side(header, "baseline", header.baseline),
+        candidate=_side(header, "candidate", header.candidate),
+        settings=_settings(header, run),
+        environments=header.environments,
+        cases=cases,
+        null_arm=overall_null_arm(cases, run.rule),
+        noise=all_noise(cases),
+        notes=header.notes,
+        wall_s=wall_s,
+    )
+
+
+def _side(header: Header, name: str, difference: Difference) -> SideRecord:
+    return SideRecord(
+        label=difference.label(name),
+        differs=difference.facts(),
+        git=dict(header.git.get(name, {})),
+        environment=header.environment_of.get(name),
+    )
+
+
+def _settings(header: Header, run: Run) -> Settings:
+    rule = run.rule
+    plan = run.plans[0].pairs if run.plans else None
+    return Settings(
+        fail_over=rule.fail_over,
+        ignore=rule.ignore,
+        alpha_fail=rule.alpha_fail,
+        alpha_pass=rule.alpha_pass,
+        first_pairs=rule.first_pairs,
+        max_pairs=rule.max_pairs,
+        max_minutes=None if run.max_seconds is None else run.max_seconds / 60,
+        turn_ms=(plan.turn_ns if plan else PairPlan.turn_ns) / 1e6,
+        null_arm=plan.null_arm if plan else True,
+        judge_counts=header.judge_counts,
+        seed=run.seed,
+    )
+
+
+def _stamp(when: datetime) -> str:
+    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,280 @@
+"""A run of A against B: pairs are measured until the judge has seen enough of each case, suspects are confirmed,
+and what failed is profiled apart from the timing.
+
+`Run.events` is a generator: closing it, or an exception such as Ctrl-C, ends every process. `Run.cases` says what
+is known at any moment, also after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+from bench.ab.verdict import CaseSeen, judge_case, memory_suspect, time_suspect
+from bench.explain.profile import compare_profiles
+from bench.judge import pairs as judge
+from bench.measure.launch import Message
+from bench.measure.pairs import PAIRS_PER_PARENT, Noise, PairPlan, PairSeen, RingStarter, Stage, measure_pair
+from bench.measure.ring import Interpreter, Ring
+from bench.measure.rounds import PADDING_BYTES
+from bench.plan.side import Side
+from bench.report.ab import AbCase, PairRecord
+
+PROFILE_LAPS = 7
+
+
+@dataclass(frozen=True)
+class CasePlan:
+    """One case: its name, how its pairs are made, and why its counts decide nothing, if so."""
+
+    name: str
+    pairs: PairPlan
+    counts_why_not: str = ""
+
+
+@dataclass(frozen=True)
+class Started:
+    """What each interpreter says of itself, before anything is measured."""
+
+    probes: Mapping[Interpreter, Message]
+
+
+@dataclass(frozen=True)
+class AtWork:
+    """A pair is under way; `phase` of the process that spoke last, and whose process it is."""
+
+    case: str
+    stage: str
+    pair: int
+    planned: int
+    role: str
+    phase: str
+
+
+@dataclass(frozen=True)
+class PairDone:
+    """One more pair; `finding` from all of this stage so far, `planned` pairs in all as things stand."""
+
+    case: str
+    stage: Stage
+    record: PairRecord
+    finding: judge.Finding
+    planned: int
+
+
+@dataclass(frozen=True)
+class CaseKnown:
+    """A case is as good as decided; a suspect still waits for its confirmation."""
+
+    case: AbCase
+    suspect: bool
+
+
+@dataclass(frozen=True)
+class Tick:
+    """Nothing new; half a second has passed."""
+
+
+Event = Started | AtWork | PairDone | CaseKnown | Tick
+
+
+@dataclass
+class Outside:
+    """Everything real that a run touches; tests put scripted ones here."""
+
+    ring: RingStarter
+    noise: Callable[[], Noise]
+    now: Callable[[], float] = time.monotonic
+
+
+@dataclass
+class Run:
+    """One run over `plans`. max_seconds: for all of it, None for no limit. share: of the time, for screening."""
+
+    plans: Sequence[CasePlan]
+    rule: judge.Rule
+    outside: Outside
+    max_seconds: float | None = None
+    seed: int = 0
+    explain: bool = True
+    seen: list[CaseSeen] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.seen = [CaseSeen(plan.name, plan.pairs, plan.counts_why_not) for plan in self.plans]
+        self._seed = random.Random(self.seed)
+        self._began = self.outside.now()
+        self._ring: Ring | None = None
+        self._ring_of: tuple[Interpreter, ...] = ()
+        self._pairs_left = 0
+        self._introduced: set[Interpreter] = set()
+
+    def events(self) -> Generator[Event, None, None]:
+        """The whole run."""
+        try:
+            for place, seen in enumerate(self.seen):
+                yield from self._screen(seen, len(self.seen) - place)
+                yield CaseKnown(self._case(seen), self._is_suspect(seen))
+            suspects = [seen for seen in self.seen if self._is_suspect(seen)]
+            for place, seen in enumerate(suspects):
+                yield from self._confirm(seen, len(suspects), len(suspects) - place)
+            for seen, case in zip(self.seen, self.cases(), strict=True):
+                if case.verdict == "fail" and self.explain:
+                    yield from self._explain(seen)
+        finally:
+            self._leave_ring()
+
+    def cases(self, interrupted: bool = False) -> list[AbCase]:
+        """Every case as far as it is known."""
+        waiting = [seen for seen in self.seen if self._is_suspect(seen)]
+        settled = [seen for seen in waiting if seen.confirm_done]
+        p_values = [judge_p(seen, self.rule) for seen in settled]
+        verdicts = dict(zip(map(id, settled), judge.confirmed(p_values, self.rule), strict=True))
+        return [judge_case(seen, self.rule, verdicts.get(id(seen)), interrupted) for seen in self.seen]
+
+    def _case(self, seen: CaseSeen) -> AbCase:
+        return judge_case(seen, self.rule, None, interrupted=False)
+
+    def _is_suspect(self, seen: CaseSeen) -> bool:
+        return seen.failure is None and (time_suspect(seen, self.rule) or memory_suspect(seen, self.rule))
+
+    # --- Stages
+
+    def _screen(self, seen: CaseSeen, cases_left: int) -> Iterator[Event]:
+        deadline = self._share_of_time(cases_left)
+        while (more := judge.still_wanted(seen.log_ratios("screen"), self.rule)) and seen.failure is None:
+            if not self._has_time(seen, deadline):
+                seen.cut_short = True
+                return
+            number = len(seen.of("screen"))
+            yield from self._pair(seen, "screen", number, number + more, count=number < 2)
+
+    def _confirm(self, seen: CaseSeen, suspects: int, left: int) -> Iterator[Event]:
+        self._leave_ring()  # fresh interpreters
+        deadline = self._share_of_time(left)
+        wanted = judge.confirm_pairs(len(seen.of("screen")), suspects, self.rule)
+        while (number := len(seen.of("confirm"))) < wanted and seen.failure is None:
+            if not self._has_time(seen, deadline):
+                seen.cut_short = True
+                return
+            yield from self._pair(seen, "confirm", number, wanted)
+        seen.confirm_done = seen.failure is None
+
+    def _explain(self, seen: CaseSeen) -> Iterator[Event]:
+        """One more pair, whose processes are profiled in turn; it is not counted."""
+        number = len(seen.of("confirm"))
+        outcome = yield from self._measured(seen, "confirm", number, number, profile_laps=PROFILE_LAPS)
+        if outcome.failure is None:
+            seen.explanation = compare_profiles(
+                outcome.profiles.get("baseline", ()), outcome.profiles.get("candidate", ())
+            )
+
+    # --- One pair
+
+    def _pair(
+        self, seen: CaseSeen, stage: Stage, number: int, planned: int, count: bool = False
+    ) -> Generator[Event, None, None]:
+        start = self.outside.now()
+        outcome = yield from self._measured(seen, stage, number, planned, count=count)
+        seen.seconds += self.outside.now() - start
+        seen.notes += [note for note in outcome.notes if note not in seen.notes]
+        if outcome.record is None:
+            seen.failure = outcome.failure
+            self._leave_ring()  # what is left in its pipes belongs to nobody
+            return
+        seen.pairs.append(outcome.record)
+        if count:
+            seen.counts.append(outcome.counts)
+        ratios = seen.log_ratios(stage)
+        finding = judge.screen(ratios, self.rule) if stage == "screen" else judge.find(ratios, self.rule)
+        more = judge.still_wanted(ratios, self.rule) if stage == "screen" else planned - len(ratios)
+        yield PairDone(seen.name, stage, outcome.record, finding, len(ratios) + more)
+
+    def _measured(
+        self, seen: CaseSeen, stage: Stage, number: int, planned: int, count: bool = False, profile_laps: int = 0
+    ) -> Generator[Event, None, PairSeen]:
+        ring = yield from self._ring_for(seen.plan)
+        messages = measure_pair(
+            ring,
+            seen.plan,
+            number,
+            stage,
+            self.outside.noise(),
+            count=count,
+            profile_laps=profile_laps,
+            now=self.outside.now,
+        )
+        stage_word = "explain" if profile_laps else stage
+        while True:
+            try:
+                message = next(messages)
+            except StopIteration as done:
+                outcome: PairSeen = done.value
+                return outcome
+            if message["event"] == "phase":
+                yield AtWork(seen.name, stage_word, number, planned, message["role"], message["phase"])
+            elif message["event"] == "tick":
+                yield Tick()
+
+    # --- Interpreters and time
+
+    def _ring_for(self, plan: PairPlan) -> Generator[Event, None, Ring]:
+        """The ring at hand, or a new one with new interpreters."""
+        wanted = (*plan.interpreters(), *([plan.baseline.interpreter] if plan.null_arm else []))
+        if self._ring is None or self._ring_of != wanted or self._pairs_left == 0:
+            self._leave_ring()
+            environment = {
+                "PYTHONHASHSEED": str(self._seed.randrange(1, 2**32)),
+                "BENCH_PADDING": "x" * self._seed.randrange(PADDING_BYTES),
+            }
+            self._ring = self.outside.ring(plan.interpreters(), len(plan.sides()), environment)
+            self._ring_of, self._pairs_left = wanted, PAIRS_PER_PARENT
+            new = [each for each in plan.interpreters() if each not in self._introduced]
+            if new:
+                yield Started({each: self._ring.probe(each) for each in new})
+                self._introduced |= set(new)
+        self._pairs_left -= 1
+        return self._ring
+
+    def _leave_ring(self) -> None:
+        if self._ring is not None:
+            ring, self._ring = self._ring, None
+            ring.__exit__(None, None, None)
+
+    def _share_of_time(self, parts: int) -> float:
+        """When this part must end, if the time left is shared out evenly."""
+        if self.max_seconds is None:
+            return float("inf")
+        now = self.outside.now()
+        return now + max(self._began + self.max_seconds - now, 0.0) / parts
+
+    def _has_time(self, seen: CaseSeen, deadline: float) -> bool:
+        """Whether one more pair, as long as they usually are, would end in time."""
+        usual = median(each.seconds for each in seen.pairs) if seen.pairs else 0.0
+        return self.outside.now() + usual <= deadline
+
+
+def judge_p(seen: CaseSeen, rule: judge.Rule) -> float:
+    """The p-value by which a suspect's confirmation is judged: of its time, or of its memory if that was suspect."""
+    pairs = seen.of("confirm")
+    found = []
+    if time_suspect(seen, rule):
+        found.append(judge.find([each.log_ratio for each in pairs], rule).p_fail)
+    if memory_suspect(seen, rule):
+        memory = judge.memory_finding(pairs, rule)
+        found.append(None if memory is None else memory.p_fail)
+    known = [each for each in found if each is not None]
+    return min(known, default=1.0) * len(known or [1])
+
+
+def sides_of(plan: CasePlan) -> tuple[Side, Side]:
+    """Baseline and candidate."""
+    return plan.pairs.baseline, plan.pairs.candidate
+
+
+def plain(message: Mapping[str, Any]) -> dict[str, Any]:
+    """A message without what only the pipe needed."""
+    return {key: value for key, value in message.items() if key not in ("event", "seat")}

@@ -1,0 +1,189 @@
+"""What a case of A against B has come to: from everything seen of it to its record in the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+from bench.judge import pairs as judge
+from bench.measure.pairs import PairPlan, Stage
+from bench.report.ab import AbCase, Count, NullArm, OperatorChange, PairRecord, Ratio, SideFailure
+from bench.report.schema import CaseRecord
+
+_COUNT_WORDS = {"operator_calls": "operator calls", "allocated_bytes": "bytes allocated", "graph_breaks": "graph breaks"}
+
+
+@dataclass
+class CaseSeen:
+    """Everything seen of one case so far."""
+
+    name: str
+    plan: PairPlan
+    counts_why_not: str = ""
+    pairs: list[PairRecord] = field(default_factory=list)
+    counts: list[Mapping[str, Mapping[str, Any]]] = field(default_factory=list)
+    explanation: Sequence[OperatorChange] = ()
+    failure: SideFailure | None = None
+    confirm_done: bool = False
+    cut_short: bool = False
+    seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
+
+    def of(self, stage: Stage) -> list[PairRecord]:
+        """The pairs of one stage."""
+        return [each for each in self.pairs if each.stage == stage]
+
+    def log_ratios(self, stage: Stage) -> list[float]:
+        """Of one stage's pairs."""
+        return [each.log_ratio for each in self.of(stage)]
+
+
+def time_suspect(seen: CaseSeen, rule: judge.Rule) -> bool:
+    """Whether the screening would fail the case's time."""
+    return judge.screen(seen.log_ratios("screen"), rule).word == "fail"
+
+
+def memory_suspect(seen: CaseSeen, rule: judge.Rule) -> bool:
+    """Whether the screening would fail the case's memory."""
+    found = judge.memory_finding(seen.of("screen"), rule)
+    return found is not None and found.word == "fail"
+
+
+def judge_case(seen: CaseSeen, rule: judge.Rule, confirmed: bool | None, interrupted: bool) -> AbCase:
+    """The case's record. `confirmed`: of a suspect, whether its confirmation failed it too; None where none was made."""
+    stage: Stage = "confirm" if seen.confirm_done else "screen"
+    deciding = seen.of(stage)
+    ratios = [each.log_ratio for each in deciding]
+    finding = judge.find(ratios, rule) if stage == "confirm" else judge.screen(ratios, rule)
+    memory = judge.memory_finding(deciding, rule)
+    null = judge.null_arm(seen.pairs, rule)
+    first, second = (*seen.counts, None, None)[:2]
+    counts = {} if first is None else judge.judge_counts(first, second, seen.counts_why_not)
+    verdict, why = _decide(seen, rule, finding, confirmed, null, counts, interrupted)
+    wanted = finding.needed_pairs if verdict == "inconclusive" else None
+    if verdict == "inconclusive" and wanted is None and seen.pairs:
+        wanted = len(deciding) + judge.confirm_pairs(len(seen.of("screen")), 1, rule)
+    return AbCase(
+        case=seen.name,
+        baseline=CaseRecord(id=seen.plan.baseline.case.id, **seen.plan.baseline.case.axes),
+        candidate=CaseRecord(id=seen.plan.candidate.case.id, **seen.plan.candidate.case.axes),
+        verdict=verdict,
+        why=why,
+        ratio=finding.ratio,
+        detectable=finding.detectable,
+        needed=judge.needed(deciding, wanted),
+        p_pass=finding.p_pass,
+        p_fail=finding.p_fail,
+        confirmed=confirmed,
+        memory=Ratio(value=None, reason="memory could not be read") if memory is None else memory.ratio,
+        null_arm=null,
+        counts=counts,
+        explanation=list(seen.explanation),
+        failure=seen.failure,
+        seconds=seen.seconds,
+        pairs=list(seen.pairs),
+        notes=list(seen.notes),
+    )
+
+
+def _decide(
+    seen: CaseSeen,
+    rule: judge.Rule,
+    finding: judge.Finding,
+    confirmed: bool | None,
+    null: NullArm | None,
+    counts: Mapping[str, Count],
+    interrupted: bool,
+) -> tuple[Any, str]:
+    """The verdict and the sentence that says what decided it, the surest reason first."""
+    if seen.failure is not None:
+        status = "inconclusive" if seen.failure.status == "unsupported" else "failed"
+        return status, f"the {seen.failure.side} {seen.failure.status.replace('_', ' ')}: {seen.failure.message}"
+    more = {name: each for name, each in counts.items() if each.verdict == "more"}
+    if more:
+        return "fail", "; ".join(_more_words(name, each) for name, each in more.items())
+    suspects = [
+        word
+        for word, is_suspect in (("slower", time_suspect(seen, rule)), ("larger", memory_suspect(seen, rule)))
+        if is_suspect
+    ]
+    if null is not None and null.biased:
+        off = 0.0 if null.ratio.value is None else null.ratio.value - 1
+        return "inconclusive", f"this machine is biased now: the baseline differs from itself by {_percent(off)}"
+    if suspects:
+        return _decide_suspect(seen, rule, " and ".join(suspects), confirmed, interrupted)
+    if finding.word == "pass":
+        return "pass", _pass_words(finding, rule)
+    return "inconclusive", _unsure_words(seen, finding, interrupted)
+
+
+def _decide_suspect(
+    seen: CaseSeen, rule: judge.Rule, word: str, confirmed: bool | None, interrupted: bool
+) -> tuple[str, str]:
+    if confirmed:
+        return "fail", f"more than {_percent(rule.ignore, plus=False)} {word}, and so again in fresh processes"
+    if confirmed is False:
+        return "inconclusive", f"it looked {word} at first, and fresh processes did not show it again"
+    if interrupted:
+        return "inconclusive", f"it looks {word}; interrupted before that was confirmed"
+    if seen.cut_short:
+        return "inconclusive", f"it looks {word}; there was no time left to confirm it"
+    return "inconclusive", f"it looks {word}; not confirmed yet"
+
+
+def _pass_words(finding: judge.Finding, rule: judge.Rule) -> str:
+    limit = f"a slowdown of {_percent(rule.fail_over, plus=False)} is ruled out"
+    low = finding.ratio.low
+    if low is not None and low > 1:
+        return f"{limit}; it is slower, but within what is tolerated"
+    if finding.ratio.high is not None and finding.ratio.high < 1:
+        return f"{limit}; it is faster"
+    return limit
+
+
+def _unsure_words(seen: CaseSeen, finding: judge.Finding, interrupted: bool) -> str:
+    pairs = len(seen.of("screen"))
+    if pairs == 0:
+        return "interrupted before its first pair was whole" if interrupted else "there was no time for a first pair"
+    why = "interrupted" if interrupted else "the time was up" if seen.cut_short else "the noise is too large"
+    see = f"; {pairs} pairs can see {_percent(finding.detectable, plus=False)}" if finding.detectable else ""
+    return f"{why}: {pairs} pairs do not tell{see}" if not see else f"{why}{see}"
+
+
+def _more_words(name: str, count: Count) -> str:
+    extra = (count.candidate or 0) - (count.baseline or 0)
+    return f"{extra:,} more {_COUNT_WORDS[name]} ({count.baseline:,} → {count.candidate:,}), counted"
+
+
+def _percent(share: float, plus: bool = True) -> str:
+    return f"{100 * share:+.2g} %" if plus else f"{100 * share:.2g} %"
+
+
+def overall(cases: Sequence[AbCase]) -> Any:
+    """The run's verdict: the worst of its cases'."""
+    words = {each.verdict for each in cases}
+    return next((word for word in ("fail", "failed", "inconclusive") if word in words), "pass")
+
+
+def overall_null_arm(cases: Sequence[AbCase], rule: judge.Rule) -> NullArm | None:
+    """All cases' second baselines together."""
+    return judge.null_arm([each for case in cases for each in case.pairs], rule)
+
+
+def all_noise(cases: Sequence[AbCase]) -> list[str]:
+    """Every flag raised in any pair, once, with how many pairs had one of its kind."""
+    found: dict[str, list[str]] = {}
+    for case in cases:
+        for pair in case.pairs:
+            for flag in pair.noise:
+                kind = "".join(sign for sign in flag if not sign.isdigit() and sign != ".")
+                found.setdefault(kind, []).append(flag)
+    total = sum(len(case.pairs) for case in cases)
+    return [f"{sorted(flags)[len(flags) // 2]} (in {len(flags)} of {total} pairs)" for flags in found.values()]
+
+
+def seconds_a_pair(cases: Sequence[AbCase]) -> float:
+    """Median over all pairs."""
+    return median(each.seconds for case in cases for each in case.pairs) if any(case.pairs for case in cases) else 0.0

@@ -1,0 +1,314 @@
+"""A against B: pairs of fresh processes that are alive together and called in turn, on the same cores.
+
+`measure_pair` is a generator of events for one pair; it returns what became of it. How many pairs a case needs is
+not decided here: `judge/pairs.py` says so, and `cli/ab.py` brings the two together.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import random
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any, Literal, Protocol
+
+from bench.measure import failures
+from bench.measure.launch import Message
+from bench.measure.ring import Interpreter, Ring
+from bench.measure.steady import WarmUpRule
+from bench.measure.turns import UNCOUNTED_ROUNDS, Seat
+from bench.measure.worker import Request
+from bench.plan.case import Timeouts
+from bench.plan.side import Side
+from bench.report.ab import PairRecord, SideFailure
+
+MEMORY_FLOOR_BYTES = 1 << 20  # allocators move in such steps: smaller differences are not a model's
+PAIRS_PER_PARENT = 5  # then new interpreters, with other address layouts
+PADDING_BYTES = 1 << 16
+_ROLES = ("baseline", "candidate", "null")
+_LETTERS = {"baseline": "B", "candidate": "C", "null": "N"}
+
+Stage = Literal["screen", "confirm"]
+
+
+@dataclass(frozen=True)
+class PairPlan:
+    """One case of both sides, and how its pairs are made.
+
+    turn_ns: wanted length of one turn · side_ns: of all turns of one side in one pair · settle_ns: calls before the
+    first turn · cores: CPUs that all processes share, empty for any · cache: folder of a side's compile cache.
+    """
+
+    baseline: Side
+    candidate: Side
+    timeout: Timeouts = Timeouts()
+    null_arm: bool = True
+    turn_ns: int = 5_000_000
+    side_ns: int = 400_000_000
+    settle_ns: int = 200_000_000
+    cores: tuple[int, ...] = ()
+    seed: int = 0
+    caches: Mapping[str, str] = field(default_factory=dict)
+
+    def sides(self) -> dict[str, Side]:
+        """Role to side; the null arm is a second baseline."""
+        roles = _ROLES if self.null_arm else _ROLES[:2]
+        return {role: self.candidate if role == "candidate" else self.baseline for role in roles}
+
+    def interpreters(self) -> tuple[Interpreter, ...]:
+        """The interpreters that its sides are forked from."""
+        return tuple(dict.fromkeys(side.interpreter for side in self.sides().values()))
+
+
+@dataclass(frozen=True)
+class PairSeen:
+    """What became of one pair: a record, or the side that failed. By role: what was counted, and profile laps."""
+
+    record: PairRecord | None
+    failure: SideFailure | None = None
+    counts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    profiles: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    devices: Mapping[str, str] = field(default_factory=dict)
+
+
+class Noise(Protocol):
+    """Watches the machine while a pair is called; `measure/machine_noise.py` has the real one."""
+
+    def begin(self, pids: Sequence[int]) -> None: ...  # noqa: D102
+    def end(self) -> list[str]: ...  # noqa: D102
+
+
+RingStarter = Callable[[Sequence[Interpreter], int, Mapping[str, str]], Ring]
+
+
+def cores_for(threads: int | None, device: str) -> tuple[int, ...]:
+    """The CPUs that both sides are kept to: as many as the case has threads, the last ones this process may use.
+
+    Empty, for any, where the case leaves its threads to torch, wants all CPUs, or runs on an accelerator.
+    """
+    if threads is None or device != "cpu" or not hasattr(os, "sched_getaffinity"):
+        return ()
+    allowed = sorted(os.sched_getaffinity(0))
+    return tuple(allowed[-threads:]) if threads < len(allowed) else ()
+
+
+def measure_pair(
+    ring: Ring,
+    plan: PairPlan,
+    number: int,
+    stage: Stage,
+    noise: Noise,
+    count: bool = False,
+    profile_laps: int = 0,
+    now: Callable[[], float] = time.monotonic,
+) -> Generator[Message, None, PairSeen]:
+    """Measure pair `number` (from 0) of a stage; yields the processes' messages as they come, with their `role`."""
+    draw = random.Random(f"{plan.seed} {stage} {number}")
+    roles = list(plan.sides())
+    draw.shuffle(roles)
+    order_seed = draw.randrange(2**31)
+    receive, send = ring.pipes()
+    seats = []
+    for seat, role in enumerate(roles):
+        side = plan.sides()[role]
+        data = Seat(
+            request=_request(plan, side, role),
+            number=seat,
+            seats=len(roles),
+            receive=receive[seat],
+            send=send[: len(roles)],
+            cores=plan.cores,
+            settle_ns=plan.settle_ns if side.case.device == "cpu" else 5 * plan.settle_ns,
+            turn_ns=plan.turn_ns,
+            side_ns=plan.side_ns,
+            order_seed=order_seed,
+            padding=draw.randrange(PADDING_BYTES),
+            slowdown=side.slowdown,
+            count=count,
+            profile_laps=profile_laps,
+        )
+        seats.append((side.interpreter, dataclasses.asdict(data)))
+    seen = _Pair(roles, noise)
+    start = now()
+    limits = dataclasses.asdict(plan.timeout)
+    kills = failures.kernel_kills()
+    for message in ring.run(seats, limits):
+        seen.take(message)
+        yield {**message, "role": seen.role(message)}
+    after = failures.kernel_kills()
+    starved = kills is not None and after is not None and after > kills
+    failure = seen.failed(starved, len(roles))
+    if failure is not None:
+        return PairSeen(None, failure, notes=tuple(seen.notes))
+    order = "".join(_LETTERS[role] for role in _first_order(roles, order_seed))
+    return PairSeen(
+        seen.record(stage, order, order_seed, now() - start),
+        None,
+        {role: {**seen.counts.get(role, {}), **_compiled_counts(seen.turns[role])} for role in roles},
+        seen.profiles,
+        tuple(dict.fromkeys(seen.notes)),
+        seen.devices,
+    )
+
+
+def _request(plan: PairPlan, side: Side, role: str) -> Request:
+    cache = plan.caches.get("candidate" if role == "candidate" else "baseline")
+    return Request(
+        case=side.case,
+        spec=side.spec,
+        pythonpath=side.pythonpath,
+        min_samples=1,
+        max_ns=0,
+        seed=plan.seed,
+        warm_up=WarmUpRule(),
+        check=False,
+        cold=None,
+        cache_dir=cache if side.case.mode.startswith("compile") else None,
+    )
+
+
+def _first_order(roles: Sequence[str], order_seed: int) -> list[str]:
+    from_seats = list(range(len(roles)))
+    random.Random(order_seed).shuffle(from_seats)
+    return [roles[seat] for seat in from_seats]
+
+
+def _compiled_counts(turns: Mapping[str, Any]) -> dict[str, Any]:
+    compiled = turns.get("compiled")
+    return {} if compiled is None else {"graph_breaks": compiled["graph_breaks"], "graphs": compiled["graphs"]}
+
+
+class _Pair:
+    """Collects the messages of one pair."""
+
+    def __init__(self, roles: Sequence[str], noise: Noise) -> None:
+        self._roles = roles
+        self._noise = noise
+        self._pids: dict[int, int] = {}
+        self._phases: dict[int, str] = dict.fromkeys(range(len(roles)), "load")
+        self._measuring = 0
+        self._first_failure: tuple[int, Message] | None = None
+        self._exits: dict[int, Message] = {}
+        self._gone: Message | None = None
+        self.flags: list[str] = []
+        self.turns: dict[str, Mapping[str, Any]] = {}
+        self.counts: dict[str, Mapping[str, Any]] = {}
+        self.profiles: dict[str, list[Mapping[str, Any]]] = {}
+        self.devices: dict[str, str] = {}
+        self.notes: list[str] = []
+
+    def role(self, message: Message) -> str | None:
+        """Whose message it is, where it is one process's."""
+        seat = message.get("seat")
+        return None if seat is None else self._roles[seat]
+
+    def take(self, message: Message) -> None:
+        """Note one message."""
+        what, seat = message["event"], message.get("seat")
+        role = self.role(message)
+        if what == "started":
+            self._pids[message["seat"]] = message["pid"]
+        elif what == "device" and role is not None:
+            self.devices[role] = message["device"]
+        elif what == "phase":
+            self._phases[message["seat"]] = message["phase"]
+            self._measuring += message["phase"] == "measure"
+            if message["phase"] == "measure" and self._measuring == len(self._roles):
+                self._noise.begin(list(self._pids.values()))
+        elif what == "turns" and role is not None:
+            if not self.turns:
+                self.flags = self._noise.end()
+            self.turns[role] = message
+            self.notes += message["notes"]
+        elif what == "counted" and role is not None:
+            self.counts[role] = {key: message[key] for key in ("operator_calls", "allocated_bytes")}
+        elif what == "profiled" and role is not None:
+            self.profiles.setdefault(role, []).append(message)
+        elif what == "failed" and self._first_failure is None:
+            self._first_failure = message["seat"], message
+        elif what == "timeout" and self._first_failure is None:
+            stuck = [each for each in range(len(self._roles)) if each not in message["waiting"]]
+            self._first_failure = (stuck or [0])[0], message
+        elif what == "exit" and seat is not None:
+            self._exits[seat] = message
+            if message["code"] != 0 and self._first_failure is None:
+                self._first_failure = seat, message
+        elif what == "gone":
+            self._gone = message
+
+    def failed(self, starved: bool, seats: int) -> SideFailure | None:
+        """Which side could not be measured, and why; None where every seat has told its turns."""
+        if self._first_failure is None:
+            if len(self.turns) == seats:
+                return None
+            missing = next(seat for seat in range(seats) if self._roles[seat] not in self.turns)
+            message = self._gone or self._exits.get(missing) or {"event": "gone", "tail": ""}
+            self._first_failure = missing, message
+        seat, message = self._first_failure
+        phase = message.get("phase") or self._phases[seat]
+        tail = (self._exits.get(seat) or message).get("tail", "")
+        if message["event"] == "failed":
+            status, failure = failures.from_message(message, tail)
+        elif message["event"] == "timeout":
+            status, failure = failures.from_timeout(phase, message["limit_s"], tail)
+        else:
+            code = message.get("code")
+            status, failure = failures.from_exit(phase, code, starved and code == -9, tail)
+        side: Literal["baseline", "candidate"] = "candidate" if self._roles[seat] == "candidate" else "baseline"
+        return SideFailure(**failure.model_dump(), side=side, status=status)
+
+    def record(self, stage: Stage, order: str, seed: int, seconds: float) -> PairRecord:
+        """The pair's numbers, once every seat has told its turns."""
+        base, new = self.turns["baseline"], self.turns["candidate"]
+        null = self.turns.get("null")
+        memory = {role: _memory_bytes(turns["memory"]) for role, turns in self.turns.items()}
+        return PairRecord(
+            stage=stage,
+            log_ratio=log_ratio(base["samples_ns"], new["samples_ns"]),
+            null_log_ratio=None if null is None else log_ratio(base["samples_ns"], null["samples_ns"]),
+            memory_log_ratio=_memory_log_ratio(memory["baseline"], memory["candidate"]),
+            order=order,
+            seed=seed,
+            seconds=seconds,
+            rounds=base["rounds"],
+            calls_per_turn=base["calls_per_turn"],
+            baseline_ms=_counted_median(base) / 1e6,
+            candidate_ms=_counted_median(new) / 1e6,
+            baseline_memory_bytes=memory["baseline"],
+            candidate_memory_bytes=memory["candidate"],
+            turns_ns={role: turns["samples_ns"] for role, turns in self.turns.items()},
+            noise=self.flags,
+        )
+
+
+def log_ratio(base_ns: Sequence[int], new_ns: Sequence[int]) -> float:
+    """Median over rounds of ln(new / base); the first rounds do not count, for caches and clocks still settle in them."""
+    ratios = [
+        math.log(max(new, 1) / max(base, 1))
+        for base, new in zip(base_ns[UNCOUNTED_ROUNDS:], new_ns[UNCOUNTED_ROUNDS:], strict=True)
+    ]
+    return median(ratios)
+
+
+def _counted_median(turns: Mapping[str, Any]) -> float:
+    return float(median(turns["samples_ns"][UNCOUNTED_ROUNDS:]))
+
+
+def _memory_bytes(memory: Mapping[str, Any]) -> int | None:
+    """What the model took: on a device its allocator's peak, else the peak resident size less the size before."""
+    allocated = memory.get("device_allocated_bytes")
+    if isinstance(allocated, int):
+        return allocated
+    peak, before = memory.get("peak_rss_bytes"), memory.get("before_load_rss_bytes")
+    return peak - before if isinstance(peak, int) and isinstance(before, int) else None
+
+
+def _memory_log_ratio(base: int | None, new: int | None) -> float | None:
+    if base is None or new is None or base <= 0 or new <= 0:
+        return None
+    return 0.0 if abs(new - base) < MEMORY_FLOOR_BYTES else math.log(new / base)

@@ -1,0 +1,254 @@
+"""The measured process among others: several of them call their models in turn, one at a time, on the same cores.
+
+A process may call only while it holds the token, a few bytes that go from pipe to pipe. Whose turn follows whose is
+fixed by a seed, so no process has to be told. Only the standard library and the model's own packages are loaded here.
+
+Messages, each with the `seat` that speaks: started · phase (load, prepare, first_call, warm_up, measure) · turns ·
+counted · profiled · done. Or, at any point: failed.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import struct
+import warnings
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from bench.measure.worker import Call, Edge, Emit, Request, Session, explain
+
+_TOKEN = struct.Struct("<II")  # calls in a turn, rounds: set by the first to call, passed on with every token
+FEWEST_ROUNDS = 10
+MOST_ROUNDS = 100
+UNCOUNTED_ROUNDS = 2
+
+
+@dataclass(frozen=True)
+class Seat:
+    """One process's place in the ring, and what it shall do. All of it is plain JSON on the way.
+
+    number: its seat, from 0, of `seats` · pipes: descriptor to read its token from, and those to send it to each seat ·
+    cores: CPUs it may run on, empty for any · settle_ns: calls before the first turn · turn_ns, side_ns: wanted
+    length of one turn, and of all turns of one seat · order_seed: of the turns' order, the same for all seats ·
+    slowdown: extra work behind every call, a share of its time · count: also count operators · profile_laps: also
+    profile in so many laps.
+    """
+
+    request: Request
+    number: int
+    seats: int
+    receive: int
+    send: tuple[int, ...]
+    cores: tuple[int, ...]
+    settle_ns: int
+    turn_ns: int
+    side_ns: int
+    order_seed: int
+    padding: int
+    slowdown: float = 0.0
+    count: bool = False
+    profile_laps: int = 0
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Seat:
+        """The seat that `dataclasses.asdict` made JSON of."""
+        nested = {
+            "request": Request.from_json(data["request"]),
+            "send": tuple(data["send"]),
+            "cores": tuple(data["cores"]),
+        }
+        return cls(**{**data, **nested})
+
+
+class RingEdge(Edge, Protocol):
+    """What turn-taking touches beyond the worker's edge."""
+
+    def receive(self, descriptor: int) -> bytes:
+        """Block until a token comes."""
+
+    def send(self, descriptor: int, token: bytes) -> None:
+        """Give a token to a seat."""
+
+    def pin(self, cores: Sequence[int]) -> None:
+        """Stay on these CPUs."""
+
+    def slowed(self, session: Session, call: Call, share: float) -> Call:
+        """The call with extra work behind it."""
+
+    def counts(self, session: Session, call: Call) -> dict[str, Any]:
+        """Operators and bytes of one call, counted."""
+
+    def profiled(self, session: Session, call: Call, calls: int) -> dict[str, Any]:
+        """Operators of `calls` calls, timed."""
+
+
+def turns(seats: int, rounds: int, seed: int) -> list[int]:
+    """Whose turn it is, from first to last: `rounds` random orders of all seats, none of them twice in a row.
+
+    A process that is called twice running would find its caches warm the second time. With two seats the turns
+    just alternate; who begins is the seed's.
+    """
+    draw = random.Random(seed)
+    order: list[int] = []
+    for _ in range(rounds):
+        next_ones = list(range(seats))
+        draw.shuffle(next_ones)
+        if order and next_ones[0] == order[-1]:
+            next_ones = order[-seats:] if seats == 2 else [*next_ones[1:], next_ones[0]]
+        order += next_ones
+    return order
+
+
+def take_turns(seat: Seat, edge: RingEdge, emit: Emit) -> None:
+    """Measure one case among others. Never raises: a crash becomes a `failed` message, for here that is the feature."""
+    phase = "load"
+
+    def say(message: Mapping[str, Any]) -> None:
+        nonlocal phase
+        phase = message.get("phase", phase) if message["event"] == "phase" else phase
+        emit({**message, "seat": seat.number})
+
+    try:
+        say({"event": "started", "pid": os.getpid()})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a library's advice to its caller is not news about this case
+            _take_turns(seat, edge, say)
+        say({"event": "done"})
+    except BaseException as error:  # the model may raise anything, SystemExit included
+        say({"event": "failed", "phase": phase, **explain(error, edge)})
+
+
+def _take_turns(seat: Seat, edge: RingEdge, say: Emit) -> None:
+    shift = bytearray(seat.padding)  # moves the heap: layouts differ between pairs, not only between interpreters
+    if seat.cores:
+        edge.pin(seat.cores)
+    session = edge.session(seat.request)
+    before_load = edge.resident()
+    say({"event": "phase", "phase": "load"})
+    session.load()
+    say({"event": "device", **edge.describe(session)})
+    say({"event": "phase", "phase": "prepare"})
+    session.prepare()
+    ring = _Ring(seat, edge)
+    with edge.quiet():
+        ring.await_turn()  # one at a time from here on: the first call may compile
+        call = _first_calls(seat, edge, session, say, ring)
+        ring.pass_on_in_order()
+        samples = _timed_turns(session, edge, call, ring)
+        compiled = session.compiled()
+        say(
+            {
+                "event": "turns",
+                "samples_ns": samples.tolist(),
+                "calls_per_turn": ring.calls,
+                "rounds": ring.rounds,
+                "memory": {"before_load_rss_bytes": before_load, **edge.memory(session)},
+                "compiled": compiled,
+                "weights": session.weights,
+                "notes": session.notes,
+            }
+        )
+        ring.pass_on_in_order()
+        if seat.count:
+            ring.await_turn()
+            say({"event": "counted", **edge.counts(session, call)})
+            ring.pass_on_in_order()
+        for _ in range(seat.profile_laps):
+            ring.await_turn()
+            say({"event": "profiled", **edge.profiled(session, call, 3)})
+            ring.pass_on_in_order()
+    del shift
+
+
+def _first_calls(seat: Seat, edge: RingEdge, session: Session, say: Emit, ring: _Ring) -> Call:
+    """The first call, calls until it has settled, and from their median the length of all turns, if this seat leads."""
+    clock, wait, call = edge.clock, session.wait, session.bound()
+    say({"event": "phase", "phase": "first_call"})
+    call()
+    wait()
+    session.compiled()  # raises where nothing was compiled
+    say({"event": "phase", "phase": "warm_up"})
+    gc.collect()
+    gc.disable()  # a collection inside a timed call would be ours, not the model's
+    if seat.slowdown:
+        call = edge.slowed(session, call, seat.slowdown)
+    times = array("q")
+    begin = clock()
+    while len(times) < 5 or clock() - begin < seat.settle_ns:
+        start = clock()
+        call()
+        wait()
+        times.append(clock() - start)
+    ring.plan_by(sorted(times)[len(times) // 2])
+    say({"event": "phase", "phase": "measure"})
+    return call
+
+
+def _timed_turns(session: Session, edge: RingEdge, call: Call, ring: _Ring) -> array[int]:
+    """Nanoseconds of one call in each of this seat's turns."""
+    clock, wait = edge.clock, session.wait
+    samples = array("q")
+    append = samples.append
+    for calls in ring.turns():
+        wait()
+        start = clock()
+        for _ in range(calls):
+            call()
+            wait()
+        append((clock() - start) // calls)
+    return samples
+
+
+class _Ring:
+    """The token as one seat sees it. `calls` and `rounds` are known once it has come round a first time."""
+
+    def __init__(self, seat: Seat, edge: RingEdge) -> None:
+        self._seat = seat
+        self._edge = edge
+        self.calls = 0
+        self.rounds = 0
+
+    def await_turn(self) -> None:
+        """Block until the token is here."""
+        self.calls, self.rounds = _TOKEN.unpack(self._edge.receive(self._seat.receive))
+
+    def plan_by(self, call_ns: int) -> None:
+        """The first seat to call says how long turns are; the others keep to it."""
+        if self.rounds:
+            return
+        seat = self._seat
+        self.calls = max(1, round(seat.turn_ns / max(call_ns, 1)))
+        rounds = round(seat.side_ns / max(self.calls * call_ns, 1))
+        self.rounds = UNCOUNTED_ROUNDS + min(max(rounds, FEWEST_ROUNDS), MOST_ROUNDS)
+
+    def pass_to(self, number: int) -> None:
+        """Give the token to another seat, or to this one."""
+        self._edge.send(self._seat.send[number], _TOKEN.pack(self.calls, self.rounds))
+
+    def pass_on_in_order(self) -> None:
+        """Give the token to the next seat by number; behind the last comes the first."""
+        self.pass_to((self._seat.number + 1) % self._seat.seats)
+
+    def turns(self) -> Iterator[int]:
+        """The calls to make in each of this seat's turns, as the turn comes; asking for the next one ends it.
+
+        Seat 0 has the token when every seat has made its first calls, and hands it to whoever begins; after the
+        last turn it comes back to seat 0, from where it goes round by number.
+        """
+        me = self._seat.number
+        if me == 0:
+            self.await_turn()
+        order = turns(self._seat.seats, self.rounds, self._seat.order_seed)
+        if me == 0:
+            self.pass_to(order[0])
+        for place, whose in enumerate(order):
+            if whose != me:
+                continue
+            self.await_turn()
+            yield self.calls
+            self.pass_to(order[place + 1] if place + 1 < len(order) else 0)
+        self.await_turn()

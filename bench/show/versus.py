@@ -1,0 +1,279 @@
+"""A against B as a person reads it: the sides, a row a case, why, and what to do next. And its live view."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.text import Text
+
+from bench.metrics import format_value
+from bench.report.ab import AbCase, AbReport, OperatorChange, Ratio, SideRecord
+from bench.show.cases import name_columns
+from bench.show.grid import Column, Portable, flow, lay_out, wrapped
+from bench.show.table import machine_words
+from bench.show.words import clean, count, duration, varied_axes
+
+WORDS = {
+    "pass": ("✓", "PASS", "green"),
+    "fail": ("✗", "FAIL", "bold red"),
+    "inconclusive": ("~", "INCONCLUSIVE", "yellow"),
+    "failed": ("✗", "FAILED", "bold red"),
+}
+_OPERATORS = 6
+_COUNT_TITLES = {
+    "operator_calls": "operator calls",
+    "allocated_bytes": "bytes allocated",
+    "graph_breaks": "graph breaks",
+}
+
+
+def versus_view(report: AbReport, width: int, verbose: bool = False) -> RenderableType:
+    """The whole report in `width` cells. verbose: every pair, every operator, every count."""
+    sections: list[tuple[str, Sequence[RenderableType]]] = [
+        ("", _head(report, width)),
+        ("", [_table(report, width)] if report.cases else []),
+        ("Why", [line for case in report.cases for line in _why(case, width, verbose)]),
+        ("Pairs", [line for case in report.cases for line in _pairs(case, width)] if verbose else []),
+        ("Noise", [wrapped(clean(flag), width, "- ", "  ") for flag in report.noise]),
+        ("Notes", [wrapped(note, width, "- ", "  ") for note in _notes(report)]),
+        ("", _verdict(report, width)),
+    ]
+    parts: list[RenderableType] = []
+    for title, lines in sections:
+        if not lines:
+            continue
+        if parts:
+            parts.append(Text())
+        if title:
+            parts.append(Text(title, "bold"))
+        parts += lines
+    return Portable(Group(*parts))
+
+
+def percent_change(log_or_ratio: float) -> str:
+    """A ratio as a change: 1.031 is `+3.1%`."""
+    change = 100 * (log_or_ratio - 1)
+    digits = 1 if abs(change) < 99.95 else 0
+    text = f"{change:+.{digits}f}%"
+    return "±0.0%" if text in ("+0.0%", "-0.0%") else text.replace("-", "−")
+
+
+def interval_words(ratio: Ratio) -> str:
+    """`−0.4 to +1.2%`, or nothing where there is no interval."""
+    if ratio.low is None or ratio.high is None:
+        return ""
+    return f"{percent_change(ratio.low).removesuffix('%')} to {percent_change(ratio.high)}"
+
+
+def _head(report: AbReport, width: int) -> list[Text]:
+    lines = [Text.assemble((clean(report.suite), "bold"), " · both sides measured now, in turn, on one machine")]
+    for name, side in (("baseline", report.baseline), ("candidate", report.candidate)):
+        lines.append(wrapped(f"{name:<9}  {_side_words(side)}", width, "  ", " " * 13))
+    shown = {tuple(machine_words(environment)) for environment in report.environments.values()}
+    for words in sorted(shown):
+        lines.append(flow([Text(f"  {words[0]}", "dim"), *(Text(word, "dim") for word in words[1:])], width, gap=3))
+    settings = report.settings
+    asked = [
+        f"  fails over {_share(settings.fail_over)}, ignores {_share(settings.ignore)}",
+        f"took {duration(report.wall_s)}",
+    ]
+    if settings.max_minutes is not None:
+        asked[-1] += f" of {duration(60 * settings.max_minutes)} allowed"
+    lines.append(flow([Text(word, "dim") for word in asked], width, gap=3))
+    if report.status == "interrupted":
+        lines.append(wrapped("INTERRUPTED: what is shown is what was known by then.", width, style="bold red"))
+    return lines
+
+
+def _side_words(side: SideRecord) -> str:
+    words = clean(side.label)
+    commit = side.git.get("commit")
+    if isinstance(commit, str) and commit[:9] not in words:
+        dirty = ", with uncommitted changes" if side.git.get("dirty") is True else ""
+        words += f" (commit {commit[:9]}{dirty})"
+    return words
+
+
+def _table(report: AbReport, width: int) -> RenderableType:
+    cases = report.cases
+    records = [case.candidate for case in cases]
+    columns = [
+        *name_columns(records, varied_axes(records), width),
+        Column("base", "ms", tuple(Text(_milliseconds(case, "baseline_ms")) for case in cases), rank=3),
+        Column("new", "ms", tuple(Text(_milliseconds(case, "candidate_ms")) for case in cases), rank=2),
+        Column("change", "", tuple(_change(case.ratio) for case in cases)),
+        Column("95 % interval", "", tuple(Text(interval_words(case.ratio)) for case in cases), rank=1),
+        Column("memory", "", tuple(Text(_memory(case)) for case in cases), rank=5),
+        Column("pairs", "", tuple(Text(str(len(case.pairs))) for case in cases), rank=4),
+        Column("sees", "from", tuple(Text(_sees(case)) for case in cases), rank=6),
+        Column("verdict", "", tuple(_word(case) for case in cases), left=True),
+    ]
+    return lay_out(columns, width).body
+
+
+def _milliseconds(case: AbCase, field: str) -> str:
+    values = sorted(getattr(pair, field) for pair in case.pairs)
+    return format_value("latency.p50_ms", values[len(values) // 2]) if values else "–"
+
+
+def _change(ratio: Ratio) -> Text:
+    return Text("–") if ratio.value is None else Text(percent_change(ratio.value), "bold")
+
+
+def _memory(case: AbCase) -> str:
+    return "–" if case.memory.value is None else percent_change(case.memory.value)
+
+
+def _sees(case: AbCase) -> str:
+    return "" if case.detectable is None else f"{100 * case.detectable:.1f}%"
+
+
+def _word(case: AbCase) -> Text:
+    mark, word, style = WORDS[case.verdict]
+    return Text(f"{mark} {word}", style)
+
+
+def _why(case: AbCase, width: int, verbose: bool) -> list[RenderableType]:
+    if case.verdict == "pass" and not verbose and not any(each.verdict == "fewer" for each in case.counts.values()):
+        return []
+    _, word, style = WORDS[case.verdict]
+    lines: list[RenderableType] = [wrapped(f"{clean(case.case)}: {clean(case.why)}", width, "- ", "  ", style)]
+    details: list[str] = []
+    if case.failure is not None and case.failure.advice:
+        details.append(f"→ {clean(case.failure.advice)}")
+    if case.failure is not None and case.failure.output_tail:
+        details += [f"│ {line}" for line in clean(case.failure.output_tail).rstrip().split("\n")[-6:]]
+    details += [_operator_words(each) for each in case.explanation[: None if verbose else _OPERATORS]]
+    if len(case.explanation) > _OPERATORS and not verbose:
+        details.append(f"and {len(case.explanation) - _OPERATORS} more operators (-v)")
+    for name, each in case.counts.items():
+        if each.verdict in ("more", "fewer") or verbose:
+            reason = f" ({each.reason})" if each.reason else ""
+            details.append(f"{_COUNT_TITLES.get(name, name)}: {_whole(each.baseline)} → {_whole(each.candidate)}{reason}")
+    if case.needed is not None:
+        details.append(
+            f"→ {count(case.needed.pairs, 'more pair')}, about {duration(case.needed.seconds)}, would tell: "
+            "raise --max-pairs or --max-minutes, or quiet the machine (`bench doctor`)."
+        )
+    lines += [wrapped(detail, width, "    ", "      ") for detail in details]
+    return lines
+
+
+def _operator_words(each: OperatorChange) -> str:
+    sign = "+" if each.change_ms >= 0 else "−"
+    share = "" if each.share is None else f", {100 * each.share:.0f} % of the change"
+    words = f"{clean(each.operator)} {sign}{abs(each.change_ms):.3g} ms{share}"
+    calls = "" if each.baseline_calls == each.candidate_calls else (
+        f", {each.baseline_calls:g} → {each.candidate_calls:g} calls"
+    )
+    return f"{words} ({each.baseline_ms:.3g} → {each.candidate_ms:.3g} ms{calls})"
+
+
+def _pairs(case: AbCase, width: int) -> list[RenderableType]:
+    fields = [
+        Text(f"{percent_change(math.exp(pair.log_ratio))}{'' if pair.stage == 'screen' else '*'}") for pair in case.pairs
+    ]
+    return [flow([Text(f"{clean(case.case)}:"), *fields], width)] if fields else []
+
+
+def _notes(report: AbReport) -> list[str]:
+    notes = [clean(note) for note in report.notes]
+    if any(case.confirmed is not None for case in report.cases):
+        notes.append("change and interval of a confirmed case come from its confirmation alone")
+    arm = report.null_arm
+    if arm is not None and arm.ratio.value is not None:
+        notes.append(
+            f"the baseline against a second baseline: {percent_change(arm.ratio.value)} ({interval_words(arm.ratio)})"
+            + (": this machine is biased now" if arm.biased else "")
+        )
+    for case in report.cases:
+        notes += [f"{clean(case.case)}: {clean(note)}" for note in case.notes]
+    return notes
+
+
+def _verdict(report: AbReport, width: int) -> list[RenderableType]:
+    mark, word, style = WORDS[report.verdict]
+    told = {verdict: sum(case.verdict == verdict for case in report.cases) for verdict in WORDS}
+    words = [f"{number} {WORDS[verdict][1].lower()}" for verdict, number in told.items() if number]
+    return [wrapped(f"{mark} {word}: {', '.join(words)}", width, style=style)]
+
+
+def _share(share: float) -> str:
+    return f"{100 * share:g} %"
+
+
+def _whole(number: int | None) -> str:
+    return "unknown" if number is None else f"{number:,}"
+
+
+# --- Live
+
+
+@dataclass
+class LiveVersus:
+    """What is known while a run goes on: the case at work, its estimate and its interval closing in."""
+
+    fail_over: float
+    ignore: float
+    elapsed_s: float = 0.0
+    case: str = ""
+    stage: str = ""
+    pair: int = 0
+    planned: int = 0
+    phase: str = ""
+    ratio: Ratio | None = None
+    settled: tuple[AbCase, ...] = ()
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = options.max_width
+        lines = [Text(f"{settled_line(each)}", WORDS[each.verdict][2]) for each in self.settled[-8:]]
+        lines.append(Text(self._times(), "bold"))
+        lines.append(Text(self.phase, "dim"))
+        if self.ratio is not None and self.ratio.value is not None:
+            lines.append(Text(self._scale(min(width - 2, 60))))
+            lines.append(Text(f"{percent_change(self.ratio.value)}  {interval_words(self.ratio)}"))
+        for each in lines:
+            each.truncate(width, overflow="ellipsis")
+        yield Portable(Group(*lines))
+
+    def _times(self) -> str:
+        if not self.case:
+            return f"starting · {duration(self.elapsed_s)}"
+        return f"{clean(self.case)}: {stage_words(self.stage)}, pair {self.pair} of {self.planned} · {duration(self.elapsed_s)}"
+
+    def _scale(self, width: int) -> str:
+        """The estimate and its interval between the two numbers, e.g. `····├──●──┤··¦·····|····`."""
+        assert self.ratio is not None and self.ratio.value is not None
+        reach = max(2 * self.fail_over, 0.01)
+        signs = ["·"] * width
+
+        def place(change: float) -> int:
+            share = (min(max(change, -reach), reach) + reach) / (2 * reach)
+            return min(round(share * (width - 1)), width - 1)
+
+        signs[place(0.0)] = "0"
+        low, high = self.ratio.low, self.ratio.high
+        if low is not None and high is not None:
+            for at in range(place(low - 1), place(high - 1) + 1):
+                signs[at] = "─"
+        signs[place(self.ignore)] = "¦"
+        signs[place(self.fail_over)] = "|"
+        signs[place(self.ratio.value - 1)] = "●"
+        return "".join(signs)
+
+
+def stage_words(stage: str) -> str:
+    """What a stage is for."""
+    return {"screen": "measuring", "confirm": "confirming", "explain": "profiling"}.get(stage, stage)
+
+
+def settled_line(case: AbCase) -> str:
+    """One line about a case that is known, for a log: `resnet18-cpu-b1-eager: PASS +0.2% (−0.3 to +0.7%)`."""
+    mark, word, _ = WORDS[case.verdict]
+    if case.ratio.value is None:
+        return f"{mark} {clean(case.case)}: {word}, {clean(case.why)}"
+    inside = interval_words(case.ratio)
+    return f"{mark} {clean(case.case)}: {word} {percent_change(case.ratio.value)}" + (f" ({inside})" if inside else "")
