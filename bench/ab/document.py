@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from bench.ab.run import Run
 from bench.ab.sides import Difference
 from bench.ab.verdict import all_noise, overall, overall_null_arm
+from bench.judge.pairs import Rule
 from bench.measure.pairs import PairPlan
 from bench.report.ab import AbReport, Settings, SideRecord
 from bench.report.assemble import GENERATOR
@@ -38,14 +39,16 @@ def document(header: Header, run: Run, wall_s: float, interrupted: bool) -> AbRe
     return AbReport(
         generator=GENERATOR,
         run_id=f"{header.started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}",
-        started_at=_stamp(header.started),
-        finished_at=_stamp(now),
+        started_at=stamp(header.started),
+        finished_at=stamp(now),
         status="interrupted" if interrupted else "complete",
         suite=header.suite,
         verdict=overall(cases),
         baseline=_side(header, "baseline", header.baseline),
         candidate=_side(header, "candidate", header.candidate),
-        settings=_settings(header, run),
+        settings=settings_of(
+            run.rule, run.plans[0].pairs, run.max_seconds, judge_counts=header.judge_counts, seed=run.seed
+        ),
         environments=header.environments,
         cases=cases,
         null_arm=overall_null_arm(cases, run.rule),
@@ -64,9 +67,10 @@ def _side(header: Header, name: str, difference: Difference) -> SideRecord:
     )
 
 
-def _settings(header: Header, run: Run) -> Settings:
-    rule = run.rule
-    plan = run.plans[0].pairs if run.plans else None
+def settings_of(
+    rule: Rule, plan: PairPlan, max_seconds: float | None, *, judge_counts: bool, seed: int
+) -> Settings:
+    """What a run was asked to hold."""
     return Settings(
         fail_over=rule.fail_over,
         ignore=rule.ignore,
@@ -74,13 +78,14 @@ def _settings(header: Header, run: Run) -> Settings:
         alpha_pass=rule.alpha_pass,
         first_pairs=rule.first_pairs,
         max_pairs=rule.max_pairs,
-        max_minutes=None if run.max_seconds is None else run.max_seconds / 60,
-        turn_ms=(plan.turn_ns if plan else PairPlan.turn_ns) / 1e6,
-        null_arm=plan.null_arm if plan else True,
-        judge_counts=header.judge_counts,
-        seed=run.seed,
+        max_minutes=None if max_seconds is None else max_seconds / 60,
+        turn_ms=plan.turn_ns / 1e6,
+        null_arm=plan.null_arm,
+        judge_counts=judge_counts,
+        seed=seed,
     )
 
 
-def _stamp(when: datetime) -> str:
+def stamp(when: datetime) -> str:
+    """RFC 3339, UTC, milliseconds."""
     return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -7,21 +7,16 @@ is known at any moment, also after Ctrl-C.
 
 from __future__ import annotations
 
-import random
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any
 
+from bench.ab.interpreters import Interpreters, Started
 from bench.ab.verdict import CaseSeen, judge_case, memory_suspect, time_suspect
 from bench.explain.profile import compare_profiles
 from bench.judge import pairs as judge
-from bench.measure.launch import Message
-from bench.measure.pairs import PAIRS_PER_PARENT, Noise, PairPlan, PairSeen, RingStarter, Stage, measure_pair
-from bench.measure.ring import Interpreter, Ring
-from bench.measure.rounds import PADDING_BYTES
-from bench.plan.side import Side
+from bench.measure.pairs import Noise, PairPlan, PairSeen, RingStarter, Stage, measure_pair
 from bench.report.ab import AbCase, PairRecord
 
 PROFILE_LAPS = 7
@@ -34,13 +29,6 @@ class CasePlan:
     name: str
     pairs: PairPlan
     counts_why_not: str = ""
-
-
-@dataclass(frozen=True)
-class Started:
-    """What each interpreter says of itself, before anything is measured."""
-
-    probes: Mapping[Interpreter, Message]
 
 
 @dataclass(frozen=True)
@@ -101,31 +89,33 @@ class Run:
     max_seconds: float | None = None
     seed: int = 0
     explain: bool = True
+    count: bool = True
     seen: list[CaseSeen] = field(init=False)
+    interpreters: Interpreters = field(init=False)
 
     def __post_init__(self) -> None:
         self.seen = [CaseSeen(plan.name, plan.pairs, plan.counts_why_not) for plan in self.plans]
-        self._seed = random.Random(self.seed)
+        self.interpreters = Interpreters(self.outside.ring, self.seed)
         self._began = self.outside.now()
-        self._ring: Ring | None = None
-        self._ring_of: tuple[Interpreter, ...] = ()
-        self._pairs_left = 0
-        self._introduced: set[Interpreter] = set()
 
     def events(self) -> Generator[Event, None, None]:
         """The whole run."""
         try:
-            for place, seen in enumerate(self.seen):
-                yield from self._screen(seen, len(self.seen) - place)
-                yield CaseKnown(self._case(seen), self._is_suspect(seen))
-            suspects = [seen for seen in self.seen if self._is_suspect(seen)]
-            for place, seen in enumerate(suspects):
-                yield from self._confirm(seen, len(suspects), len(suspects) - place)
-            for seen, case in zip(self.seen, self.cases(), strict=True):
-                if case.verdict == "fail" and self.explain:
-                    yield from self._explain(seen)
+            yield from self.gates()
         finally:
-            self._leave_ring()
+            self.interpreters.leave()
+
+    def gates(self) -> Generator[Event, None, None]:
+        """The same, but the last interpreters stay, for whoever has further use of them and leaves them then."""
+        for place, seen in enumerate(self.seen):
+            yield from self._screen(seen, len(self.seen) - place)
+            yield CaseKnown(self._case(seen), self._is_suspect(seen))
+        suspects = [seen for seen in self.seen if self._is_suspect(seen)]
+        for place, seen in enumerate(suspects):
+            yield from self._confirm(seen, len(suspects), len(suspects) - place)
+        for seen, case in zip(self.seen, self.cases(), strict=True):
+            if case.verdict == "fail" and self.explain:
+                yield from self._explain(seen)
 
     def cases(self, interrupted: bool = False) -> list[AbCase]:
         """Every case as far as it is known."""
@@ -150,10 +140,10 @@ class Run:
                 seen.cut_short = True
                 return
             number = len(seen.of("screen"))
-            yield from self._pair(seen, "screen", number, number + more, count=number < 2)
+            yield from self._pair(seen, "screen", number, number + more, count=self.count and number < 2)
 
     def _confirm(self, seen: CaseSeen, suspects: int, left: int) -> Iterator[Event]:
-        self._leave_ring()  # fresh interpreters
+        self.interpreters.leave()  # fresh interpreters
         deadline = self._share_of_time(left)
         wanted = judge.confirm_pairs(len(seen.of("screen")), suspects, self.rule)
         while (number := len(seen.of("confirm"))) < wanted and seen.failure is None:
@@ -183,7 +173,7 @@ class Run:
         seen.notes += [note for note in outcome.notes if note not in seen.notes]
         if outcome.record is None:
             seen.failure = outcome.failure
-            self._leave_ring()  # what is left in its pipes belongs to nobody
+            self.interpreters.leave()  # what is left in its pipes belongs to nobody
             return
         seen.pairs.append(outcome.record)
         if count:
@@ -196,7 +186,8 @@ class Run:
     def _measured(
         self, seen: CaseSeen, stage: Stage, number: int, planned: int, count: bool = False, profile_laps: int = 0
     ) -> Generator[Event, None, PairSeen]:
-        ring = yield from self._ring_for(seen.plan)
+        """Measure one pair; what became of it."""
+        ring = yield from self.interpreters.ring_for(seen.plan)
         messages = measure_pair(
             ring,
             seen.plan,
@@ -219,30 +210,7 @@ class Run:
             elif message["event"] == "tick":
                 yield Tick()
 
-    # --- Interpreters and time
-
-    def _ring_for(self, plan: PairPlan) -> Generator[Event, None, Ring]:
-        """The ring at hand, or a new one with new interpreters."""
-        wanted = (*plan.interpreters(), *([plan.baseline.interpreter] if plan.null_arm else []))
-        if self._ring is None or self._ring_of != wanted or self._pairs_left == 0:
-            self._leave_ring()
-            environment = {
-                "PYTHONHASHSEED": str(self._seed.randrange(1, 2**32)),
-                "BENCH_PADDING": "x" * self._seed.randrange(PADDING_BYTES),
-            }
-            self._ring = self.outside.ring(plan.interpreters(), len(plan.sides()), environment)
-            self._ring_of, self._pairs_left = wanted, PAIRS_PER_PARENT
-            new = [each for each in plan.interpreters() if each not in self._introduced]
-            if new:
-                yield Started({each: self._ring.probe(each) for each in new})
-                self._introduced |= set(new)
-        self._pairs_left -= 1
-        return self._ring
-
-    def _leave_ring(self) -> None:
-        if self._ring is not None:
-            ring, self._ring = self._ring, None
-            ring.__exit__(None, None, None)
+    # --- Time
 
     def _share_of_time(self, parts: int) -> float:
         """When this part must end, if the time left is shared out evenly."""
@@ -268,13 +236,3 @@ def judge_p(seen: CaseSeen, rule: judge.Rule) -> float:
         found.append(None if memory is None else memory.p_fail)
     known = [each for each in found if each is not None]
     return min(known, default=1.0) * len(known or [1])
-
-
-def sides_of(plan: CasePlan) -> tuple[Side, Side]:
-    """Baseline and candidate."""
-    return plan.pairs.baseline, plan.pairs.candidate
-
-
-def plain(message: Mapping[str, Any]) -> dict[str, Any]:
-    """A message without what only the pipe needed."""
-    return {key: value for key, value in message.items() if key not in ("event", "seat")}

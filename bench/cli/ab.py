@@ -216,7 +216,7 @@ def _run(manner: Manner, options: dict[str, Any], rule: Any, plans: list[Any], h
     caches = Path(tempfile.mkdtemp(prefix=f"bench-ab-{os.getpid()}-cache-"))
     plans = [_with_caches(plan, caches / str(number)) for number, plan in enumerate(plans)]
     rule = dataclasses.replace(rule, cases=len(plans))
-    outside = manner.outside or _real_outside()
+    outside = manner.outside or real_outside()
     minutes = options["max_minutes"]
     run = Run(plans, rule, outside, None if minutes is None else 60 * minutes, plans[0].pairs.seed)
     began = time.monotonic()
@@ -244,7 +244,8 @@ def _with_caches(plan: Any, folder: Path) -> Any:
     return dataclasses.replace(plan, pairs=dataclasses.replace(plan.pairs, caches=caches))
 
 
-def _real_outside() -> Any:
+def real_outside() -> Any:
+    """Real processes, and the real machine's counters."""
     from bench.ab.run import Outside
     from bench.measure.machine_noise import MachineNoise
     from bench.measure.ring import ForkedRing
@@ -255,7 +256,7 @@ def _real_outside() -> Any:
 def _introduce(event: Any, header: Any, plans: list[Any]) -> None:
     """Keep what the interpreters said of themselves, for the report."""
     from bench.ab.environments import environment_of
-    from bench.ab.run import Started
+    from bench.ab.interpreters import Started
     from bench.report.environment import environment_id
 
     if not isinstance(event, Started):

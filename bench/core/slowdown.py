@@ -1,52 +1,34 @@
 """Extra work of a known size behind every call of a model: how a gate is shown what it must catch.
 
-The work is small matrix products on the model's own device. How many make the wanted share of a call is found in
-the process itself, from calls and products timed in turn.
+The work is small matrix products on the model's own device, as many as fill the wanted share of the call before
+them. Counted out beforehand instead, their share would depend on how warm the caches were when they were counted.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from statistics import median
 
 import torch
 
 Call = Callable[[], object]
 
-_CALLS = 30
-_CALLS_S = 0.6
-_BLOCK = 20  # products timed together: one alone is too short for a clock
-
 
 def slowed(call: Call, wait: Callable[[], None], device: torch.device, share: float) -> Call:
-    """`call` followed by products that take `share` of its time (0.03 is 3 %).
-
-    Makes some calls to find out how many products that is.
-    """
-    left = torch.eye(24, device=device)
+    """`call` followed by products that take `share` of its time (0.03 is 3 %), to within one product."""
+    left = torch.eye(16, device=device)
     out = torch.empty_like(left)
-    products: list[float] = []
-    whole: list[float] = []
-    begin = time.perf_counter()
-    while len(whole) < 5 or (len(whole) < _CALLS and time.perf_counter() - begin < _CALLS_S):
-        wait()
-        start = time.perf_counter()
-        call()
-        wait()
-        middle = time.perf_counter()
-        for _ in range(_BLOCK):
-            torch.mm(left, left, out=out)
-        wait()
-        whole.append(middle - start)
-        products.append((time.perf_counter() - middle) / _BLOCK)
-    exact = share * median(whole[2:]) / median(products[2:])
-    count = max(1, round(exact)) if share > 0 else 0
+    clock = time.perf_counter_ns
 
     def with_extra_work() -> object:
+        start = clock()
         result = call()
-        for _ in range(count):
+        wait()
+        middle = clock()
+        end = middle + share * (middle - start)
+        while clock() < end:
             torch.mm(left, left, out=out)
+            wait()
         return result
 
     return with_extra_work

@@ -48,8 +48,8 @@ class PairPlan:
     timeout: Timeouts = Timeouts()
     null_arm: bool = True
     turn_ns: int = 5_000_000
-    side_ns: int = 400_000_000
-    settle_ns: int = 200_000_000
+    side_ns: int = 600_000_000
+    settle_ns: int = 150_000_000
     cores: tuple[int, ...] = ()
     seed: int = 0
     caches: Mapping[str, str] = field(default_factory=dict)
@@ -154,6 +154,31 @@ def measure_pair(
         tuple(dict.fromkeys(seen.notes)),
         seen.devices,
     )
+
+
+def measure_alone(ring: Ring, plan: PairPlan, side: Side, seconds: float = 1.0) -> Generator[Message, None, list[int]]:
+    """One fresh process of `side` alone, called again and again: nanoseconds of each call, none where it failed."""
+    receive, send = ring.pipes()
+    data = Seat(
+        request=_request(plan, side, "candidate" if side == plan.candidate else "baseline"),
+        number=0,
+        seats=1,
+        receive=receive[0],
+        send=send[:1],
+        cores=plan.cores,
+        settle_ns=plan.settle_ns,
+        turn_ns=1,
+        side_ns=round(seconds * 1e9),
+        order_seed=0,
+        padding=0,
+        slowdown=side.slowdown,
+    )
+    samples: list[int] = []
+    for message in ring.run([(side.interpreter, dataclasses.asdict(data))], dataclasses.asdict(plan.timeout)):
+        if message["event"] == "turns":
+            samples = message["samples_ns"][UNCOUNTED_ROUNDS:]
+        yield message
+    return samples
 
 
 def _request(plan: PairPlan, side: Side, role: str) -> Request:

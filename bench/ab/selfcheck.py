@@ -1,0 +1,142 @@
+"""The gate, put to the test on this very machine: how often does it err, where the right answer is known?
+
+Four kinds of gates in random order: both sides the same (any FAIL is a false alarm), a candidate with extra work of a
+known size (a PASS is a miss), and both sides the same with a load that is switched on half-way (must never FAIL). Beside
+each gate one process of either side runs alone, one after the other, and the rules that others use judge those two.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.ab.load import Load
+from bench.ab.run import CasePlan, Event, Outside, PairDone, Run
+from bench.errors import CaseError
+from bench.judge import others
+from bench.judge import pairs as judge
+from bench.measure.pairs import PairPlan, measure_alone
+from bench.report.selfcheck import Arm, ArmKind, GateRun
+
+
+@dataclass(frozen=True)
+class Order:
+    """One kind of gate, and how many of them are wanted."""
+
+    kind: ArmKind
+    slowdown: float
+    runs: int
+
+
+@dataclass(frozen=True)
+class GateDone:
+    """One more gate of the arm at that place in the list of orders."""
+
+    arm: int
+    run: GateRun
+
+
+@dataclass
+class Check:
+    """All gates over one case; `arms` says what is known at any moment, also after Ctrl-C."""
+
+    plan: PairPlan
+    rule: judge.Rule
+    orders: Sequence[Order]
+    outside: Outside
+    max_seconds: float | None = None
+    seed: int = 0
+    runs: list[list[GateRun]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.runs = [[] for _ in self.orders]
+        self._began = self.outside.now()
+
+    def events(self) -> Generator[Event | GateDone, None, None]:
+        """Every gate, in random order, until all are done or the time is up."""
+        for number, place in enumerate(self._queue()):
+            if self.max_seconds is not None and self.outside.now() - self._began > self.max_seconds:
+                return
+            run = yield from self._gate(self.orders[place], number)
+            if run is not None:
+                self.runs[place].append(run)
+                yield GateDone(place, run)
+
+    def arms(self) -> list[Arm]:
+        """Every arm with the gates that were run."""
+        return [
+            Arm(kind=order.kind, slowdown=order.slowdown, wanted=order.runs, runs=runs)
+            for order, runs in zip(self.orders, self.runs, strict=True)
+        ]
+
+    def _queue(self) -> list[int]:
+        """Places in `orders`, as often as each wants, so that every part of the queue holds its share of each."""
+        draw = random.Random(self.seed)
+        spread = [
+            ((turn + draw.random()) / order.runs, place)
+            for place, order in enumerate(self.orders)
+            for turn in range(order.runs)
+        ]
+        return [place for _, place in sorted(spread)]
+
+    def _gate(self, order: Order, number: int) -> Generator[Event | GateDone, None, GateRun | None]:
+        start = self.outside.now()
+        slowed = dataclasses.replace(self.plan.baseline, slowdown=order.slowdown)
+        plan = dataclasses.replace(self.plan, candidate=slowed, seed=self.seed + 1000 * (number + 1))
+        run = Run([CasePlan("gate", plan)], self.rule, self.outside, seed=plan.seed, explain=False, count=False)
+        try:
+            with Load() as load:
+                for event in run.gates():
+                    if isinstance(event, PairDone) and order.kind == "load":
+                        if len(run.seen[0].pairs) == self.rule.first_pairs // 2:
+                            load.start()
+                    yield event
+            seconds = self.outside.now() - start
+            case = run.cases()[0]
+            if case.failure is not None:
+                said = f"the {case.failure.side} could not be measured: {case.failure.message}"
+                raise CaseError(said, case.failure.advice)
+            times = self._alone(run, plan)
+        finally:
+            run.interpreters.leave()
+        null = None if case.null_arm is None else case.null_arm.ratio.value
+        return GateRun(
+            verdict=case.verdict,
+            why=case.why,
+            ratio=case.ratio,
+            null_ratio=null,
+            seconds=seconds,
+            screened=sum(pair.stage == "screen" for pair in case.pairs),
+            log_ratios=[pair.log_ratio for pair in case.pairs],
+            alarms=others.alarms(*times) if len(times) == 2 else {},
+            medians_ms=_medians_ms(times),
+            noise=sorted({flag.partition(":")[0] for pair in case.pairs for flag in pair.noise}),
+        )
+
+    def _alone(self, run: Run, plan: PairPlan) -> list[list[int]]:
+        """Call times of one process of each side, one process after the other."""
+        ring = run.interpreters.at_hand()
+        if ring is None:
+            return []
+        times = [_returned(measure_alone(ring, plan, side)) for side in (plan.baseline, plan.candidate)]
+        return [each for each in times if each]
+
+
+def _returned(messages: Generator[Any, None, list[int]]) -> list[int]:
+    """Run to the end without listening; what it returns."""
+    while True:
+        try:
+            next(messages)
+        except StopIteration as done:
+            value: list[int] = done.value
+            return value
+
+
+def _medians_ms(times: Sequence[Sequence[int]]) -> tuple[float, float] | None:
+    if len(times) != 2:
+        return None
+    first, second = (sorted(each)[len(each) // 2] / 1e6 for each in times)
+    return first, second

@@ -1,0 +1,215 @@
+"""`bench selfcheck`: the error rates of the gate on this machine, measured."""
+
+from __future__ import annotations
+
+import re
+import time
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.cli import Manner, json_option, manners
+from bench.cli.ab import Percent
+from bench.errors import UsageError
+
+_DEFAULT_MODEL = "mobilenet_v3_small"
+
+
+@click.command()
+@click.option("-s", "--suite", "suite_name", metavar="SUITE", help="A suite to take the case from, with -k.")
+@click.option("-k", "expression", metavar="EXPR", help="The one case of the suite.")
+@click.option("--model", default=_DEFAULT_MODEL, show_default=True, help="Without --suite: a torchvision name.")
+@click.option("--batch-size", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--runs", type=click.IntRange(1), default=20, show_default=True, help="Gates with both sides the same.")
+@click.option("--slow-runs", type=click.IntRange(0), default=5, show_default=True, help="Gates for each slowdown.")
+@click.option("--slowdowns", default="1,2,3,5,10", show_default=True, metavar="LIST", help="In percent.")
+@click.option("--load-runs", type=click.IntRange(0), default=3, show_default=True, help="Gates with a load half-way.")
+@click.option("--fail-over", type=Percent(), default="3%", show_default=True, help="As for `bench ab`.")
+@click.option("--ignore", type=Percent(), default="1%", show_default=True, help="As for `bench ab`.")
+@click.option("--max-pairs", type=click.IntRange(10), default=64, show_default=True, help="As for `bench ab`.")
+@click.option("--max-minutes", type=click.FloatRange(0.1), metavar="M", help="Start no further gate after that.")
+@click.option("--seed", type=click.IntRange(0, 2**31), default=0, metavar="N")
+@click.option("-o", "--output", metavar="PATH", help="Where the result goes, JSON.  [default: reports/]")
+@click.option("--svg", metavar="PATH", help="Where a picture of it goes.")
+@click.option("--force", is_flag=True, help="Replace existing files.")
+@json_option
+@manners
+@click.pass_obj
+def command(manner: Manner, /, **options: Any) -> int:
+    """How often does the gate err on this machine, where the right answer is known?
+
+    Gates whose two sides are the same give the false alarms; candidates with extra work of a known size, how many are
+    caught; a load switched on half-way must never become a FAIL. The rules that others use judge beside it.
+
+    With the defaults about 40 minutes. Ctrl-C keeps what is known. Let nothing else run meanwhile.
+    """
+    from bench.ab.selfcheck import Check
+
+    plan = _plan(options)
+    rule, orders = _rule(options), _orders(options)
+    path = _place(options["output"], options["force"]) or _default_path()
+    svg = _place(options["svg"], options["force"])
+    check = Check(
+        plan, rule, orders, manner.outside or _outside(), _seconds(options["max_minutes"]), options["seed"]
+    )
+    state = _State(check, plan, options, path, svg)
+    interrupted = False
+    try:
+        with closing(check.events()) as events:
+            for event in events:
+                state.take(event, manner)
+    except KeyboardInterrupt:
+        interrupted = True
+    return state.finish(manner, interrupted)
+
+
+def _plan(options: dict[str, Any]) -> Any:
+    from bench.measure.pairs import PairPlan, cores_for
+    from bench.plan.case import Case, ModelSpec, Timeouts
+    from bench.plan.side import Side
+
+    if options["suite_name"]:
+        from bench.plan.select import select
+        from bench.plan.suite import find_suite, read_suite
+
+        suite = read_suite(find_suite(options["suite_name"], Path.cwd()))
+        cases = list(select(suite.cases, options["expression"]) if options["expression"] else suite.cases)
+        if len(cases) != 1:
+            raise UsageError(f"selfcheck tries one case, and {len(cases)} are selected: narrow them down with -k")
+        side = Side(cases[0], suite.spec(cases[0]), suite.pythonpath)
+        timeout = suite.measure.timeout
+    else:
+        from bench.cli.model_options import spec_of
+
+        case = Case(options["model"], batch_size=options["batch_size"], threads=options["threads"])
+        side, timeout = Side(case, spec_of(options["model"], "random"), (str(Path.cwd()),)), Timeouts()
+    return PairPlan(side, side, timeout=timeout, cores=cores_for(side.case.threads, side.case.device))
+
+
+def _rule(options: dict[str, Any]) -> Any:
+    from bench.judge.pairs import Rule
+
+    return Rule(fail_over=options["fail_over"], ignore=options["ignore"], max_pairs=options["max_pairs"])
+
+
+def _orders(options: dict[str, Any]) -> list[Any]:
+    from bench.ab.selfcheck import Order
+
+    words = [word.strip().removesuffix("%") for word in options["slowdowns"].split(",") if word.strip()]
+    try:
+        slowdowns = [float(word) / 100 for word in words]
+    except ValueError as error:
+        raise UsageError(f"--slowdowns {options['slowdowns']!r}: wants percents, e.g. 1,2,3,5,10") from error
+    if any(not 0 < each < 1 for each in slowdowns):
+        raise UsageError(f"--slowdowns {options['slowdowns']!r}: each must be between 0 and 100 percent")
+    wanted = [Order("same", 0.0, options["runs"])]
+    wanted += [Order("slowed", each, options["slow_runs"]) for each in slowdowns]
+    wanted.append(Order("load", 0.0, options["load_runs"]))
+    return [each for each in wanted if each.runs]
+
+
+def _seconds(minutes: float | None) -> float | None:
+    return None if minutes is None else 60 * minutes
+
+
+def _place(asked: str | None, force: bool) -> Path | None:
+    from bench.errors import OutputError
+
+    if asked is None:
+        return None
+    path = Path(asked)
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder. Name the file itself.")
+    if path.exists() and not force:
+        raise OutputError(f"{path} is already there. Choose another, or replace it with --force.")
+    return path
+
+
+def _default_path() -> Path:
+    import platform
+
+    machine = re.sub(r"[^A-Za-z0-9._-]+", "-", platform.node()).strip("-.") or "machine"
+    return Path("reports") / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-selfcheck-{machine}.json"
+
+
+def _outside() -> Any:
+    from bench.cli.ab import real_outside
+
+    return real_outside()
+
+
+class _State:
+    """What the run has come to, written after every gate."""
+
+    def __init__(self, check: Any, plan: Any, options: dict[str, Any], path: Path, svg: Path | None) -> None:
+        self._check = check
+        self._plan = plan
+        self._options = options
+        self._path = path
+        self._svg = svg
+        self._environment: Any = None
+        self._started = datetime.now(UTC)
+        self._began = time.monotonic()
+
+    def take(self, event: Any, manner: Manner) -> None:
+        """Note one event; a gate that is done is on the disk before the next begins."""
+        from bench.ab.environments import environment_of
+        from bench.ab.interpreters import Started
+        from bench.ab.selfcheck import GateDone
+
+        if isinstance(event, Started) and self._environment is None:
+            interpreter, probe = next(iter(event.probes.items()))
+            self._environment = environment_of(interpreter, probe)
+        if not isinstance(event, GateDone):
+            return
+        self._write(interrupted=True)
+        if not manner.quiet:
+            arm = self._check.orders[event.arm]
+            what = {"same": "both sides the same", "load": "a load half-way"}.get(
+                arm.kind, f"slowed by {100 * arm.slowdown:g} %"
+            )
+            ratio = event.run.ratio.value
+            change = "" if ratio is None else f" {100 * (ratio - 1):+.2f} %"
+            done = sum(len(runs) for runs in self._check.runs)
+            total = sum(order.runs for order in self._check.orders)
+            pairs = len(event.run.log_ratios)
+            click.echo(
+                f"gate {done} of {total}, {what}: {event.run.verdict.upper()}{change}, {pairs} pairs, "
+                f"{event.run.seconds:.0f} s",
+                err=True,
+            )
+
+    def finish(self, manner: Manner, interrupted: bool) -> int:
+        """Write and show everything."""
+        from bench.cli.console import result_console
+        from bench.show.selfcheck import selfcheck_view
+
+        if self._environment is None:
+            click.echo("interrupted before anything was known: no result", err=True)
+            return 130
+        report = self._write(interrupted)
+        if manner.json:
+            click.echo(report.model_dump_json(by_alias=True))
+        else:
+            console = result_console()
+            console.print(selfcheck_view(report, console.width))
+        if not manner.quiet:
+            click.echo(f"result: {self._path}", err=True)
+        return 130 if interrupted else 0
+
+    def _write(self, interrupted: bool) -> Any:
+        from bench.ab.selfcheck_document import selfcheck_document
+        from bench.report.store import write_text
+        from bench.show.selfcheck import selfcheck_svg
+
+        report = selfcheck_document(
+            self._check, self._environment, self._started, time.monotonic() - self._began, interrupted
+        )
+        write_text(report.model_dump_json(by_alias=True) + "\n", self._path, replace=True)
+        if self._svg is not None:
+            write_text(selfcheck_svg(report), self._svg, replace=True)
+        return report
