@@ -1,6 +1,8 @@
 """A suite declares a matrix of cases. Each case is measured through one inference core, in fresh processes.
 
 What was seen is a report. A report is judged against targets, a baseline or another machine, and shown.
+
+PYTEST_DONT_REWRITE: pytest would warn wherever `bench` is imported before the plugin is, and some projects fail then.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -67,9 +67,7 @@ def _side(header: Header, name: str, difference: Difference) -> SideRecord:
     )
 
 
-def settings_of(
-    rule: Rule, plan: PairPlan, max_seconds: float | None, *, judge_counts: bool, seed: int
-) -> Settings:
+def settings_of(rule: Rule, plan: PairPlan, max_seconds: float | None, *, judge_counts: bool, seed: int) -> Settings:
     """What a run was asked to hold."""
     return Settings(
         fail_over=rule.fail_over,

@@ -165,7 +165,7 @@ class Run:
     # --- One pair
 
     def _pair(
-        self, seen: CaseSeen, stage: Stage, number: int, planned: int, count: bool = False
+        self, seen: CaseSeen, stage: Stage, number: int, planned: int, *, count: bool = False
     ) -> Generator[Event, None, None]:
         start = self.outside.now()
         outcome = yield from self._measured(seen, stage, number, planned, count=count)
@@ -184,7 +184,7 @@ class Run:
         yield PairDone(seen.name, stage, outcome.record, finding, len(ratios) + more)
 
     def _measured(
-        self, seen: CaseSeen, stage: Stage, number: int, planned: int, count: bool = False, profile_laps: int = 0
+        self, seen: CaseSeen, stage: Stage, number: int, planned: int, *, count: bool = False, profile_laps: int = 0
     ) -> Generator[Event, None, PairSeen]:
         """Measure one pair; what became of it."""
         ring = yield from self.interpreters.ring_for(seen.plan)
@@ -193,7 +193,7 @@ class Run:
             seen.plan,
             number,
             stage,
-            self.outside.noise(),
+            noise=self.outside.noise(),
             count=count,
             profile_laps=profile_laps,
             now=self.outside.now,

@@ -1,8 +1,8 @@
 """The gate, put to the test on this very machine: how often does it err, where the right answer is known?
 
-Four kinds of gates in random order: both sides the same (any FAIL is a false alarm), a candidate with extra work of a
-known size (a PASS is a miss), and both sides the same with a load that is switched on half-way (must never FAIL). Beside
-each gate one process of either side runs alone, one after the other, and the rules that others use judge those two.
+Gates of three kinds in random order: both sides the same (any FAIL is a false alarm), a candidate with extra work of a
+known size (a PASS is a miss), and both sides the same with a load that is switched on half-way (must never FAIL).
+Beside each gate one process of either side runs alone, one after the other, and the rules of others judge those two.
 """
 
 from __future__ import annotations
@@ -90,9 +90,9 @@ class Check:
         try:
             with Load() as load:
                 for event in run.gates():
-                    if isinstance(event, PairDone) and order.kind == "load":
-                        if len(run.seen[0].pairs) == self.rule.first_pairs // 2:
-                            load.start()
+                    half_way = isinstance(event, PairDone) and len(run.seen[0].pairs) == self.rule.first_pairs // 2
+                    if half_way and order.kind == "load":
+                        load.start()
                     yield event
             seconds = self.outside.now() - start
             case = run.cases()[0]

@@ -108,7 +108,7 @@ def find_python(path: str, option: str) -> str:
 def pair_up(
     suite: Suite, cases: Sequence[Case], baseline: Difference, candidate: Difference
 ) -> list[tuple[Side, Side]]:
-    """Both sides of every case, each combination once. Raises UsageError where nothing is left to tell them apart by."""
+    """Both sides of every case, each combination once."""
     seen: dict[tuple[Case, Case], tuple[Side, Side]] = {}
     for case in cases:
         sides = _side(suite, case, baseline), _side(suite, case, candidate)

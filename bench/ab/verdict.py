@@ -12,7 +12,11 @@ from bench.measure.pairs import PairPlan, Stage
 from bench.report.ab import AbCase, Count, NullArm, OperatorChange, PairRecord, Ratio, SideFailure
 from bench.report.schema import CaseRecord
 
-_COUNT_WORDS = {"operator_calls": "operator calls", "allocated_bytes": "bytes allocated", "graph_breaks": "graph breaks"}
+_COUNT_WORDS = {
+    "operator_calls": "operator calls",
+    "allocated_bytes": "bytes allocated",
+    "graph_breaks": "graph breaks",
+}
 
 
 @dataclass
@@ -52,7 +56,7 @@ def memory_suspect(seen: CaseSeen, rule: judge.Rule) -> bool:
 
 
 def judge_case(seen: CaseSeen, rule: judge.Rule, confirmed: bool | None, interrupted: bool) -> AbCase:
-    """The case's record. `confirmed`: of a suspect, whether its confirmation failed it too; None where none was made."""
+    """The case's record. `confirmed`: of a suspect, whether fresh pairs failed it too; None where there were none."""
     stage: Stage = "confirm" if seen.confirm_done else "screen"
     deciding = seen.of(stage)
     ratios = [each.log_ratio for each in deciding]
@@ -61,7 +65,7 @@ def judge_case(seen: CaseSeen, rule: judge.Rule, confirmed: bool | None, interru
     null = judge.null_arm(seen.pairs, rule)
     first, second = (*seen.counts, None, None)[:2]
     counts = {} if first is None else judge.judge_counts(first, second, seen.counts_why_not)
-    verdict, why = _decide(seen, rule, finding, confirmed, null, counts, interrupted)
+    verdict, why = _decide(seen, rule, finding, confirmed=confirmed, null=null, counts=counts, interrupted=interrupted)
     wanted = finding.needed_pairs if verdict == "inconclusive" else None
     if verdict == "inconclusive" and wanted is None and seen.pairs:
         wanted = len(deciding) + judge.confirm_pairs(len(seen.of("screen")), 1, rule)
@@ -92,6 +96,7 @@ def _decide(
     seen: CaseSeen,
     rule: judge.Rule,
     finding: judge.Finding,
+    *,
     confirmed: bool | None,
     null: NullArm | None,
     counts: Mapping[str, Count],

@@ -23,6 +23,12 @@ from bench.errors import BenchError
 COMMANDS = {
     "run": "Measure a suite and write a report.",
     "show": "Print a report again, from its file.",
+    "compare": "Compare stored reports, of one machine or of many.",
+    "gate": "Fail where a stored report is worse than a baseline.",
+    "accept": "Make a report the baseline of its suite and machine.",
+    "export": "Write a stored report in the format of another program.",
+    "ab": "Measure two sides in turn, now: is the candidate slower?",
+    "selfcheck": "Measure how often the gate errs on this machine.",
     "classify": "Say what is in images.",
     "accuracy": "Measure how often a model is right, in each mode and precision.",
     "inspect": "Look into a model or an image, step by step.",

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench.cli.export_option import Export
 from bench.errors import NothingSelected, OutputError, UsageError
 
 QUICK = "quick: one short process a case; targets are not judged"
@@ -30,6 +31,7 @@ class Asked:
     seed: int | None
     machine: str | None
     strict: bool
+    exports: tuple[Export, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from bench.cli import Manner, json_option, manners
+from bench.cli.export_option import check_exports, export_option, takes_standard_output, write_exports
 from bench.cli.order import QUICK, Asked, Order, take_order
 from bench.errors import LaunchError, OutputError, UsageError
 
@@ -38,6 +39,7 @@ from bench.errors import LaunchError, OutputError, UsageError
 )
 @click.option("--machine", metavar="NAME", help="What the report calls this machine.  [default: its host name]")
 @click.option("--strict", is_flag=True, help="Exit 4 where a target is inconclusive or unavailable.")
+@export_option
 @json_option
 @manners
 @click.pass_obj
@@ -51,11 +53,12 @@ def command(manner: Manner, /, **options: Any) -> int:
     """
     asked = Asked(**options)
     order = take_order(asked)
+    check_exports(asked.exports, manner.json, None if asked.output == "-" else order.report_path)
     if asked.dry_run:
         return _dry_run(manner, order)
     with _open_journal(asked, order) as (journal, order):
         interrupted, failure = _measure(manner, asked, order, journal)
-        with _undisturbed():
+        with undisturbed():
             report = _finish(order, journal, interrupted or failure is not None)
             if report is None:
                 click.echo("interrupted before anything was known: no report", err=True)
@@ -63,9 +66,10 @@ def command(manner: Manner, /, **options: Any) -> int:
             code = _deliver(manner, asked, order, report)
             if report.status == "complete":
                 journal.discard()
+    exported = _export(manner, asked, report)
     if failure is not None:
         raise failure
-    return 130 if interrupted else code
+    return 130 if interrupted else code or exported
 
 
 def _dry_run(manner: Manner, order: Order) -> int:
@@ -121,7 +125,7 @@ def _open_journal(asked: Asked, order: Order) -> Iterator[tuple[Any, Order]]:
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
+def undisturbed() -> Iterator[None]:
     """A second Ctrl-C must not tear what the first one asked to be written."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -237,7 +241,7 @@ def _applying(order: Order) -> list[Any]:
 
 
 def _deliver(manner: Manner, asked: Asked, order: Order, report: Any) -> int:
-    from bench.cli.console import result_console
+    from bench.cli.console import progress_console, result_console
     from bench.report.store import write_report
     from bench.show.table import report_view
 
@@ -247,13 +251,19 @@ def _deliver(manner: Manner, asked: Asked, order: Order, report: Any) -> int:
         write_report(report, order.report_path, replace=asked.force or asked.resume)
         if manner.json:
             click.echo(report.model_dump_json(by_alias=True))
-        else:
-            console = result_console()
+        elif not (manner.quiet and takes_standard_output(asked.exports)):
+            console = progress_console() if takes_standard_output(asked.exports) else result_console()
             console.print(report_view(report, console.width, manner.verbose))
         if not manner.quiet:
             hint = "" if report.status == "complete" else "  (--resume goes on from here)"
             click.echo(f"report: {order.report_path}{hint}", err=True)
     return exit_code(report, asked.strict)
+
+
+def _export(manner: Manner, asked: Asked, report: Any) -> int:
+    from bench.show.exports.from_run import of_report
+
+    return write_exports(lambda: of_report(report), asked.exports, manner.quiet)
 
 
 def exit_code(report: Any, strict: bool) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from bench.cli import Manner, json_option, manners
-from bench.cli.ab import Percent
+from bench.cli.ab_order import Percent
 from bench.errors import UsageError
 
 _DEFAULT_MODEL = "mobilenet_v3_small"
@@ -53,9 +53,7 @@ def command(manner: Manner, /, **options: Any) -> int:
     rule, orders = _rule(options), _orders(options)
     path = _place(options["output"], options["force"]) or _default_path()
     svg = _place(options["svg"], options["force"])
-    check = Check(
-        plan, rule, orders, manner.outside or _outside(), _seconds(options["max_minutes"]), options["seed"]
-    )
+    check = Check(plan, rule, orders, manner.outside or _outside(), _seconds(options["max_minutes"]), options["seed"])
     state = _State(check, plan, options, path, svg)
     interrupted = False
     try:
@@ -69,7 +67,7 @@ def command(manner: Manner, /, **options: Any) -> int:
 
 def _plan(options: dict[str, Any]) -> Any:
     from bench.measure.pairs import PairPlan, cores_for
-    from bench.plan.case import Case, ModelSpec, Timeouts
+    from bench.plan.case import Case, Timeouts
     from bench.plan.side import Side
 
     if options["suite_name"]:

@@ -5,9 +5,9 @@ The rule. With t = ln(1 + fail-over) and e = ln(1 + ignore), and one log ratio d
     p_fail   exact signed-rank p of "the candidate is at most e slower"
     PASS where p_pass is small enough; else a candidate FAIL where p_fail is; else INCONCLUSIVE.
 Ten pairs first. How many more is computed from their spread alone, never from where they lie, so looking once at ten
-costs only its share of the error. A candidate FAIL has to come out again from fresh pairs in fresh interpreters, at 5 %,
-the p-values adjusted over all cases that are confirmed (Holm). A case that is just `ignore` slower is so failed once in
-2000 runs, and no suite of many cases once in a hundred.
+costs only its share of the error. A candidate FAIL has to come out again from fresh pairs in fresh interpreters, at
+5 %, the p-values adjusted over all cases that are confirmed (Holm). A case that is just `ignore` slower is so failed
+once in 2000 runs, and a suite of many such cases at most once in a hundred.
 A second baseline is called with every pair; where it differs from the first, this machine is biased now and no time
 decides anything. What is counted, not timed, decides by itself and exactly.
 
@@ -55,7 +55,7 @@ class Rule:
 
     @property
     def alpha_confirm(self) -> float:
-        """5 %, less for very many cases: screened and confirmed by chance, no suite fails more than once in a hundred."""
+        """5 %, less for very many cases: by chance alone, no suite is screened out and confirmed once in a hundred."""
         return min(0.05, 0.01 / (self.cases * self.alpha_fail))
 
     @property
@@ -82,7 +82,7 @@ class Finding:
 
 
 def planned_pairs(log_ratios: Sequence[float], rule: Rule) -> int:
-    """How many pairs a stage should have in all, from the spread of the first ones; `first_pairs` until these are there."""
+    """How many pairs a stage should have in all, from the spread of the first ones; until these are there, them."""
     n = len(log_ratios)
     if n < rule.first_pairs:
         return rule.first_pairs

@@ -45,7 +45,7 @@ class PairPlan:
 
     baseline: Side
     candidate: Side
-    timeout: Timeouts = Timeouts()
+    timeout: Timeouts = field(default_factory=Timeouts)
     null_arm: bool = True
     turn_ns: int = 5_000_000
     side_ns: int = 600_000_000
@@ -102,6 +102,7 @@ def measure_pair(
     plan: PairPlan,
     number: int,
     stage: Stage,
+    *,
     noise: Noise,
     count: bool = False,
     profile_laps: int = 0,
@@ -236,35 +237,49 @@ class _Pair:
         """Note one message."""
         what, seat = message["event"], message.get("seat")
         role = self.role(message)
-        if what == "started":
+        if what in ("failed", "timeout", "exit", "gone"):
+            self._over(what, seat, message)
+        elif what == "started":
             self._pids[message["seat"]] = message["pid"]
-        elif what == "device" and role is not None:
-            self.devices[role] = message["device"]
         elif what == "phase":
-            self._phases[message["seat"]] = message["phase"]
-            self._measuring += message["phase"] == "measure"
-            if message["phase"] == "measure" and self._measuring == len(self._roles):
-                self._noise.begin(list(self._pids.values()))
-        elif what == "turns" and role is not None:
+            self._enter(message["seat"], message["phase"])
+        elif role is not None:
+            self._told(what, role, message)
+
+    def _enter(self, seat: int, phase: str) -> None:
+        self._phases[seat] = phase
+        self._measuring += phase == "measure"
+        if phase == "measure" and self._measuring == len(self._roles):
+            self._noise.begin(list(self._pids.values()))
+
+    def _told(self, what: str, role: str, message: Message) -> None:
+        if what == "device":
+            self.devices[role] = message["device"]
+        elif what == "turns":
             if not self.turns:
                 self.flags = self._noise.end()
             self.turns[role] = message
             self.notes += message["notes"]
-        elif what == "counted" and role is not None:
+        elif what == "counted":
             self.counts[role] = {key: message[key] for key in ("operator_calls", "allocated_bytes")}
-        elif what == "profiled" and role is not None:
+        elif what == "profiled":
             self.profiles.setdefault(role, []).append(message)
-        elif what == "failed" and self._first_failure is None:
-            self._first_failure = message["seat"], message
-        elif what == "timeout" and self._first_failure is None:
-            stuck = [each for each in range(len(self._roles)) if each not in message["waiting"]]
-            self._first_failure = (stuck or [0])[0], message
-        elif what == "exit" and seat is not None:
+
+    def _over(self, what: str, seat: int | None, message: Message) -> None:
+        """Something has ended; what ended first, and not well, is the failure."""
+        if what == "exit" and seat is not None:
             self._exits[seat] = message
-            if message["code"] != 0 and self._first_failure is None:
-                self._first_failure = seat, message
         elif what == "gone":
             self._gone = message
+        if self._first_failure is not None:
+            return
+        if what == "failed":
+            self._first_failure = message["seat"], message
+        elif what == "timeout":
+            stuck = [each for each in range(len(self._roles)) if each not in message["waiting"]]
+            self._first_failure = (stuck or [0])[0], message
+        elif what == "exit" and seat is not None and message["code"] != 0:
+            self._first_failure = seat, message
 
     def failed(self, starved: bool, seats: int) -> SideFailure | None:
         """Which side could not be measured, and why; None where every seat has told its turns."""
@@ -312,7 +327,7 @@ class _Pair:
 
 
 def log_ratio(base_ns: Sequence[int], new_ns: Sequence[int]) -> float:
-    """Median over rounds of ln(new / base); the first rounds do not count, for caches and clocks still settle in them."""
+    """Median over rounds of ln(new / base); the first rounds do not count: caches and clocks still settle in them."""
     ratios = [
         math.log(max(new, 1) / max(base, 1))
         for base, new in zip(base_ns[UNCOUNTED_ROUNDS:], new_ns[UNCOUNTED_ROUNDS:], strict=True)

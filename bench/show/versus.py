@@ -68,6 +68,14 @@ def interval_words(ratio: Ratio) -> str:
     return f"{percent_change(ratio.low).removesuffix('%')} to {percent_change(ratio.high)}"
 
 
+def change_words(ratio: Ratio) -> str:
+    """`+0.2% (−0.3 to +0.7%)`, or as much of it as is known."""
+    if ratio.value is None:
+        return "–"
+    inside = interval_words(ratio)
+    return percent_change(ratio.value) + (f" ({inside})" if inside else "")
+
+
 def _head(report: AbReport, width: int) -> list[Text]:
     lines = [Text.assemble((clean(report.suite), "bold"), " · both sides measured now, in turn, on one machine")]
     for name, side in (("baseline", report.baseline), ("candidate", report.candidate)):
@@ -139,7 +147,7 @@ def _word(case: AbCase) -> Text:
 def _why(case: AbCase, width: int, verbose: bool) -> list[RenderableType]:
     if case.verdict == "pass" and not verbose and not any(each.verdict == "fewer" for each in case.counts.values()):
         return []
-    _, word, style = WORDS[case.verdict]
+    style = WORDS[case.verdict][2]
     lines: list[RenderableType] = [wrapped(f"{clean(case.case)}: {clean(case.why)}", width, "- ", "  ", style)]
     details: list[str] = []
     if case.failure is not None and case.failure.advice:
@@ -152,7 +160,9 @@ def _why(case: AbCase, width: int, verbose: bool) -> list[RenderableType]:
     for name, each in case.counts.items():
         if each.verdict in ("more", "fewer") or verbose:
             reason = f" ({each.reason})" if each.reason else ""
-            details.append(f"{_COUNT_TITLES.get(name, name)}: {_whole(each.baseline)} → {_whole(each.candidate)}{reason}")
+            details.append(
+                f"{_COUNT_TITLES.get(name, name)}: {_whole(each.baseline)} → {_whole(each.candidate)}{reason}"
+            )
     if case.needed is not None:
         details.append(
             f"→ {count(case.needed.pairs, 'more pair')}, about {duration(case.needed.seconds)}, would tell: "
@@ -166,15 +176,18 @@ def _operator_words(each: OperatorChange) -> str:
     sign = "+" if each.change_ms >= 0 else "−"
     share = "" if each.share is None else f", {100 * each.share:.0f} % of the change"
     words = f"{clean(each.operator)} {sign}{abs(each.change_ms):.3g} ms{share}"
-    calls = "" if each.baseline_calls == each.candidate_calls else (
-        f", {each.baseline_calls:g} → {each.candidate_calls:g} calls"
+    calls = (
+        ""
+        if each.baseline_calls == each.candidate_calls
+        else (f", {each.baseline_calls:g} → {each.candidate_calls:g} calls")
     )
     return f"{words} ({each.baseline_ms:.3g} → {each.candidate_ms:.3g} ms{calls})"
 
 
 def _pairs(case: AbCase, width: int) -> list[RenderableType]:
     fields = [
-        Text(f"{percent_change(math.exp(pair.log_ratio))}{'' if pair.stage == 'screen' else '*'}") for pair in case.pairs
+        Text(f"{percent_change(math.exp(pair.log_ratio))}{'' if pair.stage == 'screen' else '*'}")
+        for pair in case.pairs
     ]
     return [flow([Text(f"{clean(case.case)}:"), *fields], width)] if fields else []
 
@@ -186,7 +199,7 @@ def _notes(report: AbReport) -> list[str]:
     arm = report.null_arm
     if arm is not None and arm.ratio.value is not None:
         notes.append(
-            f"the baseline against a second baseline: {percent_change(arm.ratio.value)} ({interval_words(arm.ratio)})"
+            f"the baseline against a second baseline: {change_words(arm.ratio)}"
             + (": this machine is biased now" if arm.biased else "")
         )
     for case in report.cases:
@@ -242,7 +255,8 @@ class LiveVersus:
     def _times(self) -> str:
         if not self.case:
             return f"starting · {duration(self.elapsed_s)}"
-        return f"{clean(self.case)}: {stage_words(self.stage)}, pair {self.pair} of {self.planned} · {duration(self.elapsed_s)}"
+        at = f"{stage_words(self.stage)}, pair {self.pair} of {self.planned}"
+        return f"{clean(self.case)}: {at} · {duration(self.elapsed_s)}"
 
     def _scale(self, width: int) -> str:
         """The estimate and its interval between the two numbers, e.g. `····├──●──┤··¦·····|····`."""
@@ -275,5 +289,4 @@ def settled_line(case: AbCase) -> str:
     mark, word, _ = WORDS[case.verdict]
     if case.ratio.value is None:
         return f"{mark} {clean(case.case)}: {word}, {clean(case.why)}"
-    inside = interval_words(case.ratio)
-    return f"{mark} {clean(case.case)}: {word} {percent_change(case.ratio.value)}" + (f" ({inside})" if inside else "")
+    return f"{mark} {clean(case.case)}: {word} {change_words(case.ratio)}"

@@ -1,0 +1,188 @@
+"""What `bench ab` is asked to do: the sides, the cases of both, the worktrees, and where the report goes."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.errors import NothingSelected, OutputError, UsageError
+
+SIDES = ("baseline", "candidate")
+
+
+def side_options(command: Any) -> Any:
+    """The options that make the sides differ, for each side."""
+    for side in reversed(SIDES):
+        for name, metavar, text in (
+            ("env", "NAME=VALUE", f"An environment variable of the {side}; repeatable."),
+            ("set", "AXIS=VALUE", f"Another value of an axis for the {side}, e.g. mode=compile; repeatable."),
+        ):
+            command = click.option(f"--{side}-{name}", multiple=True, metavar=metavar, help=text)(command)
+        command = click.option(
+            f"--{side}-python", metavar="PATH", help=f"Interpreter or virtual environment of the {side}."
+        )(command)
+        command = click.option(
+            f"--{side}-ref", metavar="GITREF", help=f"The {side}'s code: this commit, in a worktree of its own."
+        )(command)
+    return command
+
+
+class Percent(click.ParamType[float]):
+    """`3%`, `3 %` or `0.03`, as a fraction."""
+
+    name = "percent"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The fraction. Fails for what is none, or is not from 0 to below 1."""
+        if isinstance(value, float):
+            return value
+        text = str(value).strip()
+        try:
+            number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            self.fail(f"{value!r} is no share; write 3% or 0.03", param, ctx)
+        if not 0 <= number < 1:
+            self.fail(f"{value!r} is not between 0% and 100%; write 3% or 0.03", param, ctx)
+        return number
+
+
+@dataclass(frozen=True)
+class Order:
+    """Everything that a run needs: plans of its cases, the judge's rule, the report's header, limits and places."""
+
+    plans: tuple[Any, ...]
+    rule: Any
+    header: Any
+    max_seconds: float | None
+    seed: int
+    report_path: Path | None
+
+
+def report_path(options: dict[str, Any]) -> Path | None:
+    """Where the report goes; None for standard output alone. Raises OutputError for what cannot be."""
+    asked = options["output"]
+    if asked == "-":
+        return None
+    if asked is None:
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(options["suite_name"]).stem)
+        return Path("reports") / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-ab-{name}.json"
+    path = Path(asked)
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder. Name the report's file, e.g. {path / 'ab.json'}.")
+    if path.exists() and not options["force"]:
+        raise OutputError(f"{path} is already there. Choose another -o, or replace it with --force.")
+    return path
+
+
+@contextmanager
+def take_order(options: dict[str, Any], path: Path | None) -> Iterator[Order]:
+    """Read the suite and apply the options; everything that can be wrong is wrong here, before anything runs.
+
+    Worktrees of the sides last as long as the context.
+    """
+    from bench.ab.document import Header
+    from bench.judge.pairs import Rule
+    from bench.plan.select import select
+    from bench.plan.suite import find_suite, read_suite
+
+    rule = Rule(fail_over=options["fail_over"], ignore=options["ignore"], max_pairs=options["max_pairs"])
+    if rule.fail_over < rule.ignore + 0.0049:
+        raise UsageError("--fail-over must be at least half a percent above --ignore: between them nothing is decided")
+    suite = read_suite(find_suite(options["suite_name"], Path.cwd()))
+    cases = list(select(suite.cases, options["expression"]) if options["expression"] else suite.cases)
+    if not cases:
+        raise NothingSelected(f"{options['suite_name']}: the suite has no case.")
+    with contextlib.ExitStack() as stack:
+        made, git = _sides(options, suite, stack)
+        header = Header(suite.name, made["baseline"], made["candidate"], git, not options["ignore_counts"])
+        for side in SIDES:
+            if git.get(side, {}).get("dirty") and any(options[f"{each}_ref"] for each in SIDES):
+                header.notes.append(f"the {side} is the working tree, with changes that are not committed")
+        plans = _plans(options, suite, cases, made)
+        minutes = options["max_minutes"]
+        yield Order(
+            plans=plans,
+            rule=dataclasses.replace(rule, cases=len(plans)),
+            header=header,
+            max_seconds=None if minutes is None else 60 * minutes,
+            seed=plans[0].pairs.seed,
+            report_path=path,
+        )
+
+
+def _sides(options: dict[str, Any], suite: Any, stack: contextlib.ExitStack) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What each side differs by, and the git state of its code; worktrees are entered into `stack`."""
+    from bench.ab.sides import Difference, find_python, read_axes, read_environment
+    from bench.ab.worktrees import checkouts
+
+    made = {}
+    for side in SIDES:
+        python = options[f"{side}_python"]
+        made[side] = Difference(
+            python=None if python is None else find_python(python, f"--{side}-python"),
+            axes=read_axes(options[f"{side}_set"], f"--{side}-set"),
+            environment=read_environment(options[f"{side}_env"], f"--{side}-env"),
+        )
+    refs = {side: options[f"{side}_ref"] for side in SIDES if options[f"{side}_ref"]}
+    top, git = _git(suite, bool(refs))
+    if refs and top is not None:
+        for side, checkout in zip(refs, stack.enter_context(checkouts(top, list(refs.values()))), strict=True):
+            made[side] = dataclasses.replace(made[side], checkout=checkout)
+            git[side] = {"commit": checkout.commit, "dirty": False}
+    return made, git
+
+
+def _git(suite: Any, is_wanted: bool) -> tuple[Path | None, dict[str, Any]]:
+    """The repository of the code that is measured, and the git state of its working tree, where there is one."""
+    from bench.ab.worktrees import repository, state
+
+    folder = Path(suite.pythonpath[0]) if suite.pythonpath else Path.cwd()
+    try:
+        top = repository(folder)
+    except UsageError:
+        if is_wanted:
+            raise
+        return None, {}
+    commit, dirty = state(top)
+    return top, {side: {"commit": commit, "dirty": dirty} for side in SIDES}
+
+
+def _plans(options: dict[str, Any], suite: Any, cases: list[Any], differences: dict[str, Any]) -> tuple[Any, ...]:
+    from bench.ab.run import CasePlan
+    from bench.ab.sides import name_of, pair_up
+    from bench.measure.pairs import PairPlan, cores_for
+
+    seed = suite.measure.seed if options["seed"] is None else options["seed"]
+    plans = []
+    for baseline, candidate in pair_up(suite, cases, differences["baseline"], differences["candidate"]):
+        same_threads = baseline.case.threads == candidate.case.threads
+        pairs = PairPlan(
+            baseline,
+            candidate,
+            timeout=suite.measure.timeout,
+            null_arm=not options["no_null_arm"],
+            cores=cores_for(candidate.case.threads, candidate.case.device) if same_threads else (),
+            seed=seed,
+        )
+        plans.append(CasePlan(name_of(baseline, candidate), pairs, _counts_why_not(options, differences, pairs)))
+    return tuple(plans)
+
+
+def _counts_why_not(options: dict[str, Any], differences: dict[str, Any], pairs: Any) -> str:
+    """Why what is counted decides nothing; empty where it does."""
+    if options["ignore_counts"]:
+        return "--ignore-counts"
+    if pairs.baseline.case != pairs.candidate.case:
+        return "the sides run different cases"
+    if differences["baseline"].python != differences["candidate"].python:
+        return "the sides run different installations"
+    return ""

@@ -1,0 +1,53 @@
+"""`bench export`: a stored result as other programs read it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.cli import Manner, manners
+from bench.cli.export_option import export_to, keep_files, write_exports
+
+
+@click.command()
+@click.argument("format", metavar="FORMAT")
+@click.argument("report", metavar="REPORT")
+@click.option("-o", "--output", metavar="PATH", help="Where to; - is standard output.  [default: -]")
+@manners
+@click.pass_obj
+def command(manner: Manner, format: str, report: str, output: str | None) -> int:
+    """Write a stored report, of `bench run` or `bench ab`, in the format of another program; - reads standard input.
+
+    \b
+    FORMAT is one of
+      junit               JUnit XML: a target missed is a failure, a crash an error
+      github-summary      Markdown for $GITHUB_STEP_SUMMARY, under 1024 kB
+      github-annotations  ::error lines, the whole and the worst nine cases
+      markdown            a pull-request comment, under 64 kB
+      bmf                 Bencher Metric Format (bencher run --adapter json)
+      gab-smaller         github-action-benchmark, customSmallerIsBetter
+      gab-bigger          github-action-benchmark, customBiggerIsBetter
+      pytest-benchmark    for pytest-benchmark compare; every timed call, seconds
+      openmetrics         Prometheus, GitLab's metrics reports
+      csv                 one line a case and metric
+
+    An existing file is replaced; only the step's summary is added to.
+    """
+    from bench.report.documents import parse_any, read_any
+
+    export = export_to(format, output)
+    keep_files([export], [] if report == "-" else [Path(report)])
+    read = parse_any(sys.stdin.read(), "standard input") if report == "-" else read_any(Path(report))
+    return write_exports(lambda: record_of(read), [export], manner.quiet)
+
+
+def record_of(read: Any) -> Any:
+    """The Record of a report of either kind."""
+    from bench.report.ab import AbReport
+    from bench.show.exports.from_ab import of_ab
+    from bench.show.exports.from_run import of_report
+
+    return of_ab(read) if isinstance(read, AbReport) else of_report(read)

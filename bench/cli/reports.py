@@ -1,0 +1,63 @@
+"""Stored reports as commands that judge them read them: by path, or - for standard input."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.cli import Manner
+
+STDIN = "-"
+
+
+def read(name: str, keep_calls: bool = True) -> Any:
+    """The report.schema.Report in the file `name`, without stored metrics: a judge computes its own.
+
+    keep_calls: False where nobody asks for more than medians. Raises ReportError that names the file and what to do.
+    """
+    from bench.report.lean import lean_report
+
+    return lean_report(text_of(name), name_of(name), keep_calls)
+
+
+def text_of(name: str) -> str:
+    """The text of the file `name`, or of standard input. Raises ReportError where it cannot be read."""
+    if name == STDIN:
+        return sys.stdin.read()
+    try:
+        return Path(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        from bench.report.store import read_report
+
+        read_report(Path(name))  # says what is wrong with the file
+        raise
+
+
+@contextmanager
+def nothing_collected() -> Iterator[None]:
+    """No garbage collection meanwhile: a report is millions of live objects, walked over and over in vain."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def warn(manner: Manner, text: str) -> None:
+    """A warning on standard error; with -q too, for it changes what the result means."""
+    from bench.show.words import clean
+
+    click.echo(f"bench: warning: {clean(text)}", err=True)
+
+
+def name_of(name: str) -> str:
+    """What a report is called in words."""
+    return "standard input" if name == STDIN else name

@@ -1,0 +1,48 @@
+"""A report without what no judge looks at: a third of the time that reading one takes is spent on it.
+
+Stored metrics are left out, since a judge computes its own, and the times of warm-up calls. Where nobody asks for a
+percentile or a mean, each round keeps the middle call alone, or the middle two: its median is the same to the bit.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from bench.report.derive import PERCENTILES
+from bench.report.schema import SCHEMA, Report
+from bench.report.store import parse_report
+
+_OF_ALL_CALLS = frozenset({"latency.mean_ms", *PERCENTILES})
+
+
+def lean_report(text: str, name: str, keep_calls: bool) -> Report:
+    """The report in `text`, less what is named above; raises what `parse_report` raises."""
+    try:
+        data = json.loads(text)
+        if data["schema"] == SCHEMA:
+            for result in data["results"]:
+                result["metrics"] = {}
+                for each in result.get("rounds", ()):
+                    _lighten(each, keep_calls)
+            return Report.model_validate(data)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        pass  # the full reading says what is wrong, and where
+    return parse_report(text, name)
+
+
+def wants_calls(keys: tuple[str, ...]) -> bool:
+    """Whether one of these metrics is computed from all calls."""
+    return not _OF_ALL_CALLS.isdisjoint(keys)
+
+
+def _lighten(each: dict[str, Any], keep_calls: bool) -> None:
+    each["warm_up"]["samples_ns"] = []
+    if not keep_calls:
+        each["samples_ns"] = _middle(each["samples_ns"])
+
+
+def _middle(samples: list[int]) -> list[int]:
+    """The one or two that decide the median."""
+    ordered = sorted(samples)
+    return ordered[(len(ordered) - 1) // 2 : len(ordered) // 2 + 1]

@@ -1,0 +1,83 @@
+"""A against B becomes a Record: the candidate's figures, and its ratio to the baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from statistics import median
+
+from bench.report.ab import AbCase, AbReport, AbVerdict, OperatorChange
+from bench.report.schema import Reading
+from bench.show.exports.from_run import failure_text
+from bench.show.exports.record import Outcome, Record, Word
+
+_WORDS: dict[AbVerdict, Word] = {
+    "pass": "passed",
+    "fail": "failed",
+    "inconclusive": "skipped",
+    "failed": "error",
+}
+
+
+def of_ab(report: AbReport) -> Record:
+    """One outcome a case, in the report's order."""
+    hosts = dict.fromkeys(environment.host for environment in report.environments.values())
+    notes = [*report.noise, *report.notes]
+    if report.null_arm is not None and report.null_arm.biased:
+        notes.insert(0, "this machine is not fair: the baseline differs from a second baseline")
+    if report.status == "interrupted":
+        notes.insert(0, "interrupted: this is what was known by then")
+    return Record(
+        kind="ab",
+        suite=report.suite,
+        title=f"{report.candidate.label} against {report.baseline.label}",
+        verdict=report.verdict,
+        failed=report.verdict in ("fail", "failed"),
+        started_at=report.started_at,
+        host=", ".join(hosts),
+        outcomes=tuple(_outcome(case) for case in report.cases),
+        notes=tuple(notes),
+    )
+
+
+def _outcome(case: AbCase) -> Outcome:
+    return Outcome(
+        case=case.case,
+        axes=case.candidate.model_dump(exclude={"id"}),
+        verdict=_WORDS[case.verdict],
+        word=case.verdict,
+        message=case.why,
+        detail="\n\n".join(_details(case)),
+        seconds=case.seconds,
+        readings=_readings(case),
+        samples_s=tuple(turn / 1e9 for pair in case.pairs for turn in pair.turns_ns.get("candidate", ())),
+        ratio=case.ratio,
+    )
+
+
+def _readings(case: AbCase) -> dict[str, Reading]:
+    """The candidate's latency: the median over pairs of each one's median. What bounds it is the ratio's interval."""
+    medians = [pair.candidate_ms for pair in case.pairs]
+    if not medians:
+        return {}
+    return {"latency.p50_ms": Reading(value=median(medians), n=len(medians), reason="the interval is the ratio's")}
+
+
+def _details(case: AbCase) -> Iterator[str]:
+    if case.failure is not None:
+        yield f"{case.failure.side}, {case.failure.status}: {failure_text(case.failure)}"
+    if case.explanation:
+        yield "\n".join(_operator(each) for each in case.explanation)
+    counted = [
+        f"{name}: {each.baseline} → {each.candidate} ({each.verdict})"
+        for name, each in case.counts.items()
+        if each.verdict in ("more", "fewer")
+    ]
+    if counted:
+        yield "\n".join(counted)
+    if case.notes:
+        yield "\n".join(case.notes)
+
+
+def _operator(each: OperatorChange) -> str:
+    share = "" if each.share is None else f", {each.share:.0%} of the change"
+    return f"{each.operator}: {each.baseline_ms:.4g} → {each.candidate_ms:.4g} ms{share}"
