@@ -42,6 +42,7 @@ from bench.report.schema import Equivalence, Missing, Report, Result, Round, War
 from bench.report.store import parse_report
 from bench.show.comparison import comparison_view
 from bench.show.comparison_text import as_csv, as_json, as_markdown
+from bench.show.gfm import bullets, escape
 from bench.show.machines import machines_view
 
 P50 = "latency.p50_ms"
@@ -119,6 +120,8 @@ def test_times_that_never_settled_or_were_all_disturbed_are_unclear() -> None:
     noisy = result_near(EAGER, 48.4, rounds=rounds_near(48.4, noise=["invalid: steal 4 %"]))
     row = only_row(base, noisy)
     assert (row.verdict, row.reason) == ("unclear", "every round was too noisy to count (new)")
+    quiet = [*rounds_near(48.4, noise=["invalid: steal 4 %"])[:4], *rounds_near(48.4)[4:]]
+    assert only_row(base, result_near(EAGER, 48.4, rounds=quiet)).verdict == "slower"
 
 
 def test_another_output_has_no_ratio_of_speed_but_its_memory_counts() -> None:
@@ -253,6 +256,8 @@ def test_the_values_of_the_processes_are_what_the_figure_is_made_of() -> None:
     assert process_values(result, "compile.warm_s") == (20.0, 30.0)
     assert process_values(result, "throughput.items_per_s") == (50.0, 50.0, 50.0)
     assert process_values(result, "latency.p99_ms") == ()
+    untold = a_result(a_case("compile"), [a_round(), a_round(number=2, **compiled(True, 7.0))])
+    assert process_values(untold, "compile.cold_s") == (7.0,)
     assert process_values(a_result(a_case(), [a_round()]), "compile.cold_s") == ()
 
 
@@ -430,6 +435,20 @@ def test_every_report_is_shown_at_any_width_and_no_number_is_cut(reports: int, w
         assert len(re.findall(rf"(?<!\S){number}\.000(?!\S)", text)) >= 2, number
 
 
+def test_reports_stand_side_by_side_as_far_as_there_is_room_and_below_each_other_beyond_it() -> None:
+    base = report_of(result_near(EAGER, 123.456))
+    others = [Named(f"{n}.json", report_of(result_near(EAGER, 123.456 * n))) for n in range(2, 7)]
+    found = compare(Named("base.json", base), others)
+
+    def headings(width: int) -> list[int]:
+        text = shown(comparison_view(found, width), width)
+        return [line.count("new") for line in text.splitlines() if line.startswith("model")]
+
+    assert headings(300) == [5]
+    assert sum(headings(80)) == 5 and 2 <= len(headings(80)) <= 4
+    assert sum(headings(60)) == 5 and len(headings(60)) >= len(headings(80))
+
+
 def test_several_metrics_have_a_table_each(tmp_path: Path, run: Run) -> None:
     paths = two(tmp_path, [result_near(EAGER, 24.2)], [result_near(EAGER, 20.0)])
     _, out, _ = run("compare", *paths, "--metric", P50, "--metric", "throughput.items_per_s")
@@ -543,6 +562,20 @@ def test_markdown_is_a_page_with_every_case(tmp_path: Path, run: Run) -> None:
     )[1]
     assert text.startswith("# Comparison")
     assert f"| {EAGER.id} | 24.2 (24.1–24.3) | 48.4 (48.2–48.6) | 2.000 |" in text
+
+
+def test_commands_in_a_list_are_code_and_cells_stay_plain() -> None:
+    assert bullets(["run `bench ab` on a_b"]) == "- run `bench ab` on a\\_b\n"
+    assert escape("a`b|c") == "a\\`b\\|c"
+
+
+def test_an_export_holds_every_call_although_a_median_needs_two(tmp_path: Path, run: Run) -> None:
+    paths = two(tmp_path, [result_near(EAGER, 24.2)], [result_near(EAGER, 48.4)])
+    export = tmp_path / "calls.json"
+    code, _, err = run("compare", *paths, "--export", f"pytest-benchmark={export}")
+    assert code == 0, err
+    (told,) = json.loads(export.read_text())["benchmarks"]
+    assert len(told["stats"]["data"]) == 5 * 40
 
 
 def test_one_report_may_come_from_standard_input(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

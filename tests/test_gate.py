@@ -15,6 +15,7 @@ from builders import (
     SEGFAULT,
     failed_result,
     make_environment,
+    make_round,
     make_suite,
     mixed_report,
     shown,
@@ -178,6 +179,14 @@ def test_inconclusive_says_how_many_rounds_and_seconds_would_decide_and_they_do(
     assert needed.seconds == pytest.approx((needed.rounds - 5) * each)
     more = result_near(EAGER, 20.6, 0.03, processes=5 * -(-needed.rounds // 5))
     assert only_check(base, more).verdict == "pass"
+
+
+def test_it_never_wants_fewer_rounds_than_there_are() -> None:
+    # The one far process moves the geometric mean, not the median: the interval is widened to hold the latter.
+    lopsided = [make_round(n, ms, calls=8) for n, ms in enumerate([10.6, 10.6, 10.6, 10.6, 9.0, 9.0, 9.0], 1)]
+    check = only_check(result_near(EAGER, 10.0, 0.0001), result_near(EAGER, 10.0, rounds=lopsided))
+    assert check.verdict == "inconclusive"
+    assert check.needed is None or check.needed.rounds > len(lopsided)
 
 
 def test_where_the_baselines_own_spread_is_too_wide_both_sides_are_to_be_measured() -> None:

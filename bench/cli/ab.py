@@ -132,7 +132,8 @@ def _deliver(manner: Manner, options: dict[str, Any], report: Any, path: Path | 
     if path is not None and not manner.quiet:
         click.echo(f"report: {path}", err=True)
     code = exit_code(report, options["strict"])
-    return write_exports(lambda: of_ab(report), options["exports"], manner.quiet) or code
+    exported = write_exports(lambda: of_ab(report), options["exports"], manner.quiet)
+    return code or exported
 
 
 def exit_code(report: Any, strict: bool) -> int:

@@ -84,7 +84,8 @@ def _compare(manner: Manner, asked: Asked) -> int:
         raise UsageError("only one report can come from standard input. Name the others by their paths.")
     check_beside(asked.exports, manner.json, asked.form, names)
     metrics = tuple(dict.fromkeys(asked.metrics)) or (DEFAULT_METRIC,)
-    named = [Named(name_of(name), read(name, wants_calls(metrics))) for name in names]
+    keep_calls = wants_calls(metrics) or bool(asked.exports)  # some formats carry every call
+    named = [Named(name_of(name), read(name, keep_calls)) for name in names]
     if asked.across is not None:
         return _machines(manner, named, asked)
     comparison = compare(named[0], named[1:], metrics, asked.margin / 100, asked.allow)

@@ -23,8 +23,8 @@ def escape(text: str) -> str:
 
 
 def bullets(lines: Sequence[str]) -> str:
-    """A list, an item a line. Ends with a newline where there is any."""
-    return "".join(f"- {escape(line)}\n" for line in lines)
+    """A list, an item a line; what stands in backticks is code. Ends with a newline where there is any."""
+    return "".join("- " + escape(line).replace("\\`", "`") + "\n" for line in lines)
 
 
 def details(summary: str, body: str) -> str:

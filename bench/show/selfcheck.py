@@ -2,17 +2,186 @@
 
 from __future__ import annotations
 
-from rich.console import RenderableType
+from collections.abc import Sequence
+from html import escape
+from statistics import median, stdev
+
+from rich.console import Group, RenderableType
 from rich.text import Text
 
-from bench.report.selfcheck import SelfCheck
+from bench.report.selfcheck import Arm, GateRun, SelfCheck
+from bench.show.grid import Column, Portable, flow, lay_out, wrapped
+from bench.show.table import machine_words
+from bench.show.words import clean, count, duration
+from bench.stats import clopper_pearson
+
+_OURS = "bench ab"
 
 
 def selfcheck_view(report: SelfCheck, width: int) -> RenderableType:
-    """The table."""
-    return Text("\n".join(f"{arm.kind} {arm.slowdown}: {len(arm.runs)}" for arm in report.arms))
+    """What was tried, a row an arm; our error rates beside those of the rules that others use; what it means."""
+    settings = report.settings
+    head = [
+        Text.assemble((clean(report.case.id), "bold"), " · the gate, where the right answer is known"),
+        flow(
+            [Text(f"  {word}" if not at else word, "dim") for at, word in enumerate(machine_words(report.environment))],
+            width,
+            gap=3,
+        ),
+        Text(
+            f"  fails over {100 * settings.fail_over:g} %, ignores {100 * settings.ignore:g} %   "
+            f"{report.status}   took {duration(report.wall_s)}",
+            "dim",
+        ),
+    ]
+    parts: list[RenderableType] = [*head, Text(), _arms(report, width), Text(), Text("Beside it", "bold")]
+    parts += [_rules(report, width), Text()]
+    parts += [wrapped(line, width, "- ", "  ") for line in _words(report)]
+    return Portable(Group(*parts))
+
+
+def name_of(arm: Arm) -> str:
+    """What the arm's gates were given."""
+    if arm.kind == "slowed":
+        return f"slowed by {100 * arm.slowdown:g} %"
+    return "a load half-way" if arm.kind == "load" else "both the same"
+
+
+def rate(hits: int, runs: Sequence[object]) -> str:
+    """`0 % (0 of 100, at most 3.6 %)`: the share and its exact bound at 95 %."""
+    if not runs:
+        return "–"
+    seen = clopper_pearson(hits, len(runs))
+    bound = (
+        f"≤{100 * (seen.high or 0):.1f}" if hits == 0 else f"{100 * (seen.low or 0):.0f}–{100 * (seen.high or 0):.0f}"
+    )
+    return f"{100 * seen.value:.0f}% ({bound})"
+
+
+def _arms(report: SelfCheck, width: int) -> RenderableType:
+    arms = report.arms
+    columns = [
+        Column("gates", "", tuple(Text(name_of(arm)) for arm in arms), left=True),
+        Column("run", "", tuple(Text(str(len(arm.runs))) for arm in arms)),
+        *(
+            Column(word, "", tuple(Text(str(_verdicts(arm.runs, verdict))) for arm in arms))
+            for word, verdict in (("PASS", "pass"), ("FAIL", "fail"), ("INCONCL.", "inconclusive"))
+        ),
+        Column("wrong", "% (95 %)", tuple(Text(_wrong(arm)) for arm in arms)),
+        Column("change", "median", tuple(Text(_change(arm.runs)) for arm in arms), rank=2),
+        Column("pair sd", "", tuple(Text(_spread(arm.runs)) for arm in arms), rank=3),
+        Column("seconds", "median", tuple(Text(_seconds(arm.runs)) for arm in arms), rank=1),
+    ]
+    return lay_out(columns, width).body
+
+
+def _rules(report: SelfCheck, width: int) -> RenderableType:
+    names = [_OURS, *report.rules]
+    arms = [arm for arm in report.arms if arm.kind != "load" and arm.runs]
+    columns = [Column("rule", "", tuple(Text(name) for name in names), left=True)]
+    for arm in arms:
+        title = "false alarms" if arm.kind == "same" else f"{100 * arm.slowdown:g} % caught"
+        columns.append(Column(title, "", tuple(Text(_alarm_rate(arm.runs, name)) for name in names)))
+    return lay_out(columns, width).body
+
+
+def _alarm_rate(runs: Sequence[GateRun], name: str) -> str:
+    if name == _OURS:
+        return rate(_verdicts(runs, "fail"), runs)
+    judged = [run for run in runs if name in run.alarms]
+    return rate(sum(run.alarms[name] for run in judged), judged)
+
+
+def _verdicts(runs: Sequence[GateRun], verdict: str) -> int:
+    return sum(run.verdict == verdict for run in runs)
+
+
+def _wrong(arm: Arm) -> str:
+    """False alarms of equal sides; misses (PASS) of slowed ones."""
+    return rate(_verdicts(arm.runs, "pass" if arm.kind == "slowed" else "fail"), arm.runs)
+
+
+def _change(runs: Sequence[GateRun]) -> str:
+    values = [run.ratio.value for run in runs if run.ratio.value is not None]
+    return f"{100 * (median(values) - 1):+.1f}%".replace("-", "−") if values else "–"
+
+
+def _spread(runs: Sequence[GateRun]) -> str:
+    values = [stdev(run.log_ratios) for run in runs if len(run.log_ratios) > 1]
+    return f"{100 * median(values):.1f}%" if values else "–"
+
+
+def _seconds(runs: Sequence[GateRun]) -> str:
+    return f"{median(run.seconds for run in runs):.0f}" if runs else "–"
+
+
+def _words(report: SelfCheck) -> list[str]:
+    words = ["wrong: of equal sides a FAIL, of slowed ones a PASS; in brackets the exact interval at 95 %"]
+    if report.rules:
+        words.append(f"the other rules judged {next(iter(report.rules.values()))}; an alarm is their FAIL")
+    total = sum(len(arm.runs) for arm in report.arms)
+    unsure = sum(_verdicts(arm.runs, "inconclusive") for arm in report.arms)
+    words.append(f"inconclusive: {unsure} of {count(total, 'gate')}")
+    words += [clean(note) for note in report.notes]
+    return words
 
 
 def selfcheck_svg(report: SelfCheck) -> str:
-    """The picture."""
-    return "<svg xmlns='http://www.w3.org/2000/svg'/>"
+    """The share of gates that fail, by how much the candidate was slowed, for the gate and the rules of others.
+
+    Presentation attributes only, so that it shows wherever SVG does; a dot a slowdown, a bar its interval at 95 %.
+    """
+    arms = sorted((arm for arm in report.arms if arm.kind != "load" and arm.runs), key=lambda arm: arm.slowdown)
+    names = [_OURS, *report.rules]
+    colours = ("#0b6e4f", "#b3541e", "#7a5195", "#bc5090", "#2f6db3", "#8a6d1d", "#5c5c5c")
+    most = max((arm.slowdown for arm in arms), default=0.0) or 0.01
+    left, top, wide, high = 60, 40, 420, 220
+
+    def x(arm: Arm, place: int) -> float:
+        return left + wide * arm.slowdown / most + 3 * (place - len(names) / 2)
+
+    def y(share: float) -> float:
+        return top + high * (1 - share)
+
+    title = f"{escape(clean(report.case.id))}: share called slower"
+    body = [f'<text x="{left}" y="20" font-size="13" fill="#222">{title}</text>']
+    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+        body.append(
+            f'<line x1="{left - 8}" x2="{left + wide + 8}" y1="{y(share):.1f}" y2="{y(share):.1f}" stroke="#ddd"/>'
+        )
+        body.append(
+            f'<text x="{left - 14}" y="{y(share) + 4:.1f}" text-anchor="end" fill="#444">{100 * share:.0f}%</text>'
+        )
+    for arm in arms:
+        at = left + wide * arm.slowdown / most
+        body.append(
+            f'<text x="{at:.1f}" y="{top + high + 20}" text-anchor="middle" fill="#444">{100 * arm.slowdown:g}%</text>'
+        )
+    for place, name in enumerate(names):
+        colour = colours[place % len(colours)]
+        points = [(x(arm, place), *_share_and_bounds(arm.runs, name)) for arm in arms]
+        line = " ".join(f"{px:.1f},{y(share):.1f}" for px, share, _, _ in points)
+        strong = 2.5 if name == _OURS else 1
+        body.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="{strong}"/>')
+        for px, share, low, up in points:
+            body.append(f'<line x1="{px:.1f}" x2="{px:.1f}" y1="{y(low):.1f}" y2="{y(up):.1f}" stroke="{colour}"/>')
+            body.append(f'<circle cx="{px:.1f}" cy="{y(share):.1f}" r="{3 if name == _OURS else 2}" fill="{colour}"/>')
+        text_y = top + 14 + 18 * place
+        body.append(f'<circle cx="{left + wide + 30}" cy="{text_y - 4}" r="4" fill="{colour}"/>')
+        body.append(f'<text x="{left + wide + 40}" y="{text_y}" fill="#222">{escape(name)}</text>')
+    body.append(
+        f'<text x="{left + wide / 2}" y="{top + high + 40}" text-anchor="middle" fill="#222">true slowdown</text>'
+    )
+    inside = "\n".join(body)
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 780 310" font-family="sans-serif" font-size="12"'
+        ' role="img">\n'
+        f"<title>Error rates of {escape(clean(report.case.id))}</title>\n"
+        f'<rect width="780" height="310" fill="#ffffff"/>\n{inside}\n</svg>\n'
+    )
+
+
+def _share_and_bounds(runs: Sequence[GateRun], name: str) -> tuple[float, float, float]:
+    hits = [run.verdict == "fail" if name == _OURS else run.alarms.get(name, False) for run in runs]
+    seen = clopper_pearson(sum(hits), len(hits))
+    return seen.value, seen.low or 0.0, seen.high if seen.high is not None else 1.0

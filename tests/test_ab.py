@@ -1,0 +1,196 @@
+"""`bench ab` with real processes: planted operators, sides that break, git refs, and what is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+pytestmark = pytest.mark.real
+
+NET = """
+import os
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(64, 64)
+
+    def forward(self, x):
+        return self.layer(x)
+
+def build():
+    return Net()
+
+def inputs(batch):
+    return torch.randn(batch, 64)
+"""
+SUITE = """
+schema = 1
+name = "mine"
+pythonpath = ["."]
+[matrix]
+model = ["net"]
+threads = [1]
+[models.net]
+factory = "net:build"
+inputs = "net:inputs"
+"""
+
+
+def git(folder: Path, *arguments: str) -> str:
+    names = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+    done = subprocess.run(["git", *names, *arguments], cwd=folder, check=True, capture_output=True, text=True)
+    return done.stdout
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A repository of a user's own model, committed once."""
+    (tmp_path / "net.py").write_text(NET)
+    (tmp_path / "suite.toml").write_text(SUITE)
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-qm", "net")
+    return tmp_path
+
+
+def ab(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bench", "ab", "-s", "suite.toml", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, **environment},
+    )
+
+
+def report(folder: Path) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((folder / "ab.json").read_text())
+    return read
+
+
+def test_an_operator_planted_in_the_model_fails_by_count_and_is_named_first(repository: Path) -> None:
+    slower = "y = self.layer(x)\n        for _ in range(2):\n            y = torch.softmax(y, 1)\n        return y"
+    (repository / "net.py").write_text(NET.replace("return self.layer(x)", slower))
+    done = ab(repository, "--baseline-ref", "HEAD", "--max-minutes", "0.2", "-o", "ab.json")
+    assert done.returncode == 1, done.stderr
+    (case,) = report(repository)["cases"]
+    assert case["verdict"] == "fail"
+    assert case["counts"]["operator_calls"]["verdict"] == "more"
+    assert "softmax" in case["explanation"][0]["operator"]
+    assert "softmax" in done.stdout
+    assert "uncommitted" in done.stdout
+    assert git(repository, "worktree", "list").count("\n") == 1
+
+
+def test_two_equal_sides_have_equal_counts_and_no_fail(repository: Path) -> None:
+    done = ab(repository, "--max-minutes", "0.3", "-o", "ab.json", "--export", "junit=out.xml")
+    assert done.returncode == 0, done.stderr
+    (case,) = report(repository)["cases"]
+    assert case["verdict"] in ("pass", "inconclusive")
+    assert {each["verdict"] for each in case["counts"].values()} == {"same"}
+    assert all(len(each["turns_ns"]) == 3 for each in case["pairs"])
+    assert "<testcase" in (repository / "out.xml").read_text()
+
+
+def test_a_side_that_crashes_is_a_verdict_that_names_it(repository: Path) -> None:
+    crash = "if os.environ.get('CRASH'): os.abort()\n        return self.layer(x)"
+    (repository / "net.py").write_text(NET.replace("return self.layer(x)", crash))
+    done = ab(repository, "--candidate-env", "CRASH=1", "-o", "ab.json")
+    assert done.returncode == 3, done.stderr
+    read = report(repository)
+    assert read["verdict"] == "failed"
+    failure = read["cases"][0]["failure"]
+    assert (failure["side"], failure["status"], failure["signal"]) == ("candidate", "crashed", "SIGABRT")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--baseline-ref", "no-such-branch"), "no commit 'no-such-branch'"),
+        (("--baseline-python", "/no/such/python"), "no such interpreter"),
+        (("--candidate-set", "mod=compile"), "mode"),
+        (("--candidate-set", "mode=compil"), "unknown mode"),
+        (("--baseline-env", "NOVALUE"), "NAME=VALUE"),
+        (("--fail-over", "1%", "--ignore", "1%"), "above --ignore"),
+        (("--fail-over", "much"), "no share"),
+        (("--export", "junti=x"), "junit"),
+        (("-k", "resnet"), "selects none"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_runs(repository: Path, arguments: tuple[str, ...], says: str) -> None:
+    done = ab(repository, *arguments)
+    assert done.returncode in (2, 5)
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (repository / "reports").exists()
+
+
+def test_a_ref_without_a_repository_is_said(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(NET)
+    (tmp_path / "suite.toml").write_text(SUITE)
+    done = ab(tmp_path, "--baseline-ref", "HEAD", GIT_CEILING_DIRECTORIES=str(tmp_path.parent))
+    assert done.returncode == 2
+    assert "no git repository" in done.stderr
+
+
+def test_an_interpreter_without_torch_is_said(repository: Path, tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
+    done = ab(repository, "--baseline-python", str(tmp_path / "bare"))
+    assert done.returncode == 3
+    assert "torch" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_worktree_that_a_killed_run_left_is_removed(repository: Path, tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left = tmp_path / "elsewhere" / f"bench-ab-{dead.pid}-x" / "0-abc"
+    git(repository, "worktree", "add", "--detach", "-q", str(left))
+    from bench.ab.worktrees import checkouts
+
+    with checkouts(repository, ["HEAD"]) as (made,):
+        assert (made.folder / "net.py").exists()
+        assert made.instead_of(str(repository / "net.py")) == str(made.folder / "net.py")
+        assert not left.exists()
+    assert git(repository, "worktree", "list").count("\n") == 1
+    assert not made.folder.exists()
+
+
+def test_ctrl_c_reports_what_is_known_and_leaves_nothing(repository: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench", "ab", "-s", "suite.toml", "--baseline-ref", "HEAD", "-o", "ab.json"],
+        cwd=repository,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(repository)},
+    )
+    family: list[psutil.Process] = []
+    end = time.monotonic() + 120
+    while len(family) < 4 and time.monotonic() < end:  # the interpreter and its three children
+        time.sleep(0.05)
+        family = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    out, complaints = process.communicate(timeout=60)
+    assert process.returncode == 130, complaints
+    assert "Traceback" not in complaints
+    assert "INTERRUPTED" in out
+    assert report(repository)["status"] == "interrupted"
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert not [each for each in alive if each.status() != psutil.STATUS_ZOMBIE]
+    assert git(repository, "worktree", "list").count("\n") == 1
+    assert not list(repository.glob("bench-ab-*"))
