@@ -40,7 +40,8 @@ def tests(session: nox.Session) -> None:
 def perf(session: nox.Session) -> None:
     """How fast and how small, each figure a ratio measured in one run. Wants a quiet machine."""
     install(session, "test")
-    session.run("pytest", "-s", "tests/perf/cost.py", "tests/perf/classify.py", "tests/perf/compare.py", *session.posargs)
+    files = [f"tests/perf/{name}.py" for name in ("cost", "classify", "compare")]
+    session.run("pytest", "-s", *files, *session.posargs)
 
 
 @nox.session

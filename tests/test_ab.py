@@ -194,3 +194,16 @@ def test_ctrl_c_reports_what_is_known_and_leaves_nothing(repository: Path) -> No
     assert not [each for each in alive if each.status() != psutil.STATUS_ZOMBIE]
     assert git(repository, "worktree", "list").count("\n") == 1
     assert not list(repository.glob("bench-ab-*"))
+
+
+def test_a_stored_run_of_a_against_b_is_shown_again(repository: Path) -> None:
+    first = ab(repository, "--max-minutes", "0.05", "-o", "ab.json")
+    again = subprocess.run(
+        [sys.executable, "-m", "bench", "show", "ab.json"],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        env=dict(os.environ),  # as for `ab`: readline puts COLUMNS into the process's own environment, not into this
+    )
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == first.stdout

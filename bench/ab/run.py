@@ -158,9 +158,10 @@ class Run:
         number = len(seen.of("confirm"))
         outcome = yield from self._measured(seen, "confirm", number, number, profile_laps=PROFILE_LAPS)
         if outcome.failure is None:
-            seen.explanation = compare_profiles(
-                outcome.profiles.get("baseline", ()), outcome.profiles.get("candidate", ())
-            )
+            deciding = seen.of("confirm") or seen.of("screen")
+            measured_ms = median(pair.candidate_ms - pair.baseline_ms for pair in deciding) if deciding else 0.0
+            baseline, candidate = (outcome.profiles.get(role, ()) for role in ("baseline", "candidate"))
+            seen.explanation = compare_profiles(baseline, candidate, measured_ms)
 
     # --- One pair
 

@@ -16,15 +16,20 @@ from bench.cli import Manner, json_option, manners
 @manners
 @click.pass_obj
 def command(manner: Manner, report: str) -> None:
-    """Print a report again, from its file; - reads standard input."""
-    from bench.report.store import parse_report, read_report
+    """Print a report again, of a run or of A against B, from its file; - reads standard input."""
+    from bench.report.ab import AbReport
+    from bench.report.documents import parse_any, read_any
 
-    read = parse_report(sys.stdin.read(), "standard input") if report == "-" else read_report(Path(report))
+    read = parse_any(sys.stdin.read(), "standard input") if report == "-" else read_any(Path(report))
     if manner.json:
         click.echo(read.model_dump_json(by_alias=True))
         return
     from bench.cli.console import result_console
     from bench.show.table import report_view
+    from bench.show.versus import versus_view
 
     console = result_console()
-    console.print(report_view(read, console.width, manner.verbose))
+    if isinstance(read, AbReport):
+        console.print(versus_view(read, console.width, manner.verbose))
+    else:
+        console.print(report_view(read, console.width, manner.verbose))

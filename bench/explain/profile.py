@@ -12,16 +12,19 @@ MOST = 12
 
 
 def compare_profiles(
-    baseline: Sequence[Mapping[str, Any]], candidate: Sequence[Mapping[str, Any]], most: int = MOST
+    baseline: Sequence[Mapping[str, Any]],
+    candidate: Sequence[Mapping[str, Any]],
+    measured_ms: float,
+    most: int = MOST,
 ) -> list[OperatorChange]:
     """The operators whose own time changed most, the largest increase first; at most `most`.
 
     baseline, candidate: laps, each {"wall_ns", "operators": {name: (calls, own ns)}} of one call on average. Medians
-    over laps are compared. Lap by lap the two were profiled one after the other, so drift is shared.
+    over laps are compared. Lap by lap the two were profiled one after the other, so drift is shared. measured_ms: the
+    change that the pairs measured, of which shares are told: a profiled call as a whole is mostly the profiler.
     """
     if not baseline or not candidate:
         return []
-    whole = (_median_of(candidate, _wall) - _median_of(baseline, _wall)) / 1e6
     names = dict.fromkeys(name for lap in (*baseline, *candidate) for name in lap["operators"])
     changes = []
     for name in names:
@@ -34,7 +37,7 @@ def compare_profiles(
                 baseline_ms=before,
                 candidate_ms=after,
                 change_ms=change,
-                share=change / whole if whole else None,
+                share=change / measured_ms if measured_ms else None,
                 baseline_calls=before_calls,
                 candidate_calls=after_calls,
             )
@@ -47,11 +50,3 @@ def _of(laps: Sequence[Mapping[str, Any]], name: str) -> tuple[float, float]:
     """Calls, and own milliseconds, of one operator in one call of the model."""
     calls = [lap["operators"].get(name, (0.0, 0.0)) for lap in laps]
     return median(each[0] for each in calls), median(each[1] for each in calls) / 1e6
-
-
-def _wall(lap: Mapping[str, Any]) -> float:
-    return float(lap["wall_ns"])
-
-
-def _median_of(laps: Sequence[Mapping[str, Any]], pick: Any) -> float:
-    return float(median(pick(lap) for lap in laps))

@@ -93,7 +93,7 @@ class Count(Record):
 class OperatorChange(Record):
     """How much of a change one operator makes, from profiles taken apart from the timing. Milliseconds of one call.
 
-    share: of the whole change between the profiled calls, 1.0 is all of it; null where nothing changed in all.
+    share: of the change that the pairs measured, 1.0 is all of it; null where nothing changed in all.
     """
 
     operator: str
