@@ -246,8 +246,8 @@ def test_a_pull_request_is_compared_with_its_merge_base_though_main_has_gone_on(
 
 
 def test_a_merge_group_is_compared_with_its_base(repository: Repository, tmp_path: Path) -> None:
-    context = {**SUITE, "github.event.merge_group.base_sha": repository.first}
-    assert baseline_of(run_action(repository.folder, tmp_path, context)) == repository.first
+    context = {**SUITE, "github.event.merge_group.base_sha": repository.base}
+    assert baseline_of(run_action(repository.folder, tmp_path, context)) == repository.base
 
 
 @pytest.mark.parametrize("before", ["base", "0" * 40, "d" * 40, ""])
