@@ -207,3 +207,51 @@ def test_a_stored_run_of_a_against_b_is_shown_again(repository: Path) -> None:
     )
     assert again.returncode == 0, again.stderr
     assert again.stdout == first.stdout
+
+
+@pytest.mark.parametrize(
+    ("act", "status", "words"),
+    [("os._exit(0)", "crashed", "exit code 0"), ("__import__('time').sleep(600)", "timeout", "first_call")],
+)
+def test_a_side_that_vanishes_or_hangs_is_named_and_does_not_hold_the_other_up(
+    repository: Path, act: str, status: str, words: str
+) -> None:
+    acts = f"if os.environ.get('ACT'): {act}\n        return self.layer(x)"
+    (repository / "net.py").write_text(NET.replace("return self.layer(x)", acts))
+    (repository / "suite.toml").write_text(SUITE + "[measure]\ntimeout = { first_call = 3 }\n")
+    began = time.monotonic()
+    done = ab(repository, "--candidate-env", "ACT=1", "-o", "ab.json")
+    assert done.returncode == 3, done.stderr
+    failure = report(repository)["cases"][0]["failure"]
+    assert (failure["side"], failure["status"]) == ("candidate", status)
+    assert words in failure["message"]
+    assert time.monotonic() - began < 60  # a bound against waiting for a longer phase's limit, no measurement
+
+
+def test_another_interpreter_measures_without_bench_being_installed_there(repository: Path, tmp_path: Path) -> None:
+    import torch
+
+    own = Path(torch.__file__).parents[1]
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    for each in own.iterdir():
+        if each.name.split("-")[0].split(".")[0].strip("_") not in (
+            "bench",
+            "torch_inference_bench",
+            "editable_impl_torch_inference_bench",
+        ):
+            (packages / each.name).symlink_to(each)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "other")], check=True)
+    site = next((tmp_path / "other").glob("lib/python*/site-packages"))
+    (site / "packages.pth").write_text(str(packages) + "\n")
+    other = str(tmp_path / "other" / "bin" / "python")
+    alone = subprocess.run([other, "-c", "import torch, importlib.util as u; print(u.find_spec('bench'))"],
+                           capture_output=True, text=True, cwd=tmp_path / "packages")  # fmt: skip
+    assert alone.stdout.strip() == "None", alone.stderr
+    done = ab(repository, "--baseline-python", str(tmp_path / "other"), "--max-minutes", "0.1", "-o", "ab.json")
+    assert done.returncode == 0, done.stderr
+    read = report(repository)
+    assert read["cases"][0]["pairs"]
+    assert read["baseline"]["differs"] == {"python": "python"}
+    assert read["cases"][0]["counts"]["operator_calls"]["verdict"] == "not judged"
+    assert read["environments"][read["baseline"]["environment"]]["packages"]["torch"] == torch.__version__

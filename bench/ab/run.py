@@ -81,7 +81,10 @@ class Outside:
 
 @dataclass
 class Run:
-    """One run over `plans`. max_seconds: for all of it, None for no limit. share: of the time, for screening."""
+    """One run over `plans`.
+
+    max_seconds: for all of it, None for no limit · explain: profile what fails · count: operators in the first pairs.
+    """
 
     plans: Sequence[CasePlan]
     rule: judge.Rule

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import median
 from typing import Any
 
 from bench.judge import pairs as judge
@@ -187,8 +186,3 @@ def all_noise(cases: Sequence[AbCase]) -> list[str]:
                 found.setdefault(kind, []).append(flag)
     total = sum(len(case.pairs) for case in cases)
     return [f"{sorted(flags)[len(flags) // 2]} (in {len(flags)} of {total} pairs)" for flags in found.values()]
-
-
-def seconds_a_pair(cases: Sequence[AbCase]) -> float:
-    """Median over all pairs."""
-    return median(each.seconds for case in cases for each in case.pairs) if any(case.pairs for case in cases) else 0.0

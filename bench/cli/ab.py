@@ -16,6 +16,7 @@ import click
 from bench.cli import Manner, json_option, manners
 from bench.cli.ab_order import SIDES, Order, Percent, report_path, side_options, take_order
 from bench.cli.export_option import check_exports, export_option, takes_standard_output, write_exports
+from bench.errors import LaunchError
 
 
 @click.command()
@@ -52,15 +53,18 @@ def command(manner: Manner, /, **options: Any) -> int:
     path = report_path(options)
     check_exports(options["exports"], manner.json, path)
     with take_order(options, path) as order:
-        report = _measure(manner, order)
+        report, failure = _measure(manner, order)
     from bench.cli.run import undisturbed
 
     with undisturbed():
-        return _deliver(manner, options, report, path)
+        code = _deliver(manner, options, report, path)
+    if failure is not None:
+        raise failure
+    return code
 
 
-def _measure(manner: Manner, order: Order) -> Any:
-    """Run to the end, or until Ctrl-C; the report of what is known by then."""
+def _measure(manner: Manner, order: Order) -> tuple[Any, LaunchError | None]:
+    """Run to the end, until Ctrl-C, or until no interpreter starts (the error); the report of what is known by then."""
     from bench.ab.document import document
     from bench.ab.run import Run
     from bench.cli.ab_view import view
@@ -69,7 +73,7 @@ def _measure(manner: Manner, order: Order) -> Any:
     plans = [_with_caches(plan, caches / str(number)) for number, plan in enumerate(order.plans)]
     run = Run(plans, order.rule, manner.outside or real_outside(), order.max_seconds, order.seed)
     began = time.monotonic()
-    interrupted = False
+    interrupted, failure = False, None
     try:
         with view(manner, order.rule, began) as show, closing(run.events()) as events:
             for event in events:
@@ -77,9 +81,13 @@ def _measure(manner: Manner, order: Order) -> Any:
                 show(event)
     except KeyboardInterrupt:
         interrupted = True
+    except LaunchError as error:
+        if not any(seen.pairs for seen in run.seen):
+            raise
+        interrupted, failure = True, error
     finally:
         shutil.rmtree(caches, ignore_errors=True)
-    return document(order.header, run, time.monotonic() - began, interrupted)
+    return document(order.header, run, time.monotonic() - began, interrupted), failure
 
 
 def _with_caches(plan: Any, folder: Path) -> Any:

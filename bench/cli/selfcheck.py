@@ -54,7 +54,7 @@ def command(manner: Manner, /, **options: Any) -> int:
     path = _place(options["output"], options["force"]) or _default_path()
     svg = _place(options["svg"], options["force"])
     check = Check(plan, rule, orders, manner.outside or _outside(), _seconds(options["max_minutes"]), options["seed"])
-    state = _State(check, plan, options, path, svg)
+    state = _State(check, path, svg)
     interrupted = False
     try:
         with closing(check.events()) as events:
@@ -143,10 +143,8 @@ def _outside() -> Any:
 class _State:
     """What the run has come to, written after every gate."""
 
-    def __init__(self, check: Any, plan: Any, options: dict[str, Any], path: Path, svg: Path | None) -> None:
+    def __init__(self, check: Any, path: Path, svg: Path | None) -> None:
         self._check = check
-        self._plan = plan
-        self._options = options
         self._path = path
         self._svg = svg
         self._environment: Any = None

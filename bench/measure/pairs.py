@@ -73,7 +73,6 @@ class PairSeen:
     counts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     profiles: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    devices: Mapping[str, str] = field(default_factory=dict)
 
 
 class Noise(Protocol):
@@ -153,7 +152,6 @@ def measure_pair(
         {role: {**seen.counts.get(role, {}), **_compiled_counts(seen.turns[role])} for role in roles},
         seen.profiles,
         tuple(dict.fromkeys(seen.notes)),
-        seen.devices,
     )
 
 
@@ -225,7 +223,6 @@ class _Pair:
         self.turns: dict[str, Mapping[str, Any]] = {}
         self.counts: dict[str, Mapping[str, Any]] = {}
         self.profiles: dict[str, list[Mapping[str, Any]]] = {}
-        self.devices: dict[str, str] = {}
         self.notes: list[str] = []
 
     def role(self, message: Message) -> str | None:
@@ -253,9 +250,7 @@ class _Pair:
             self._noise.begin(list(self._pids.values()))
 
     def _told(self, what: str, role: str, message: Message) -> None:
-        if what == "device":
-            self.devices[role] = message["device"]
-        elif what == "turns":
+        if what == "turns":
             if not self.turns:
                 self.flags = self._noise.end()
             self.turns[role] = message
@@ -278,7 +273,7 @@ class _Pair:
         elif what == "timeout":
             stuck = [each for each in range(len(self._roles)) if each not in message["waiting"]]
             self._first_failure = (stuck or [0])[0], message
-        elif what == "exit" and seat is not None and message["code"] != 0:
+        elif what == "exit" and seat is not None and not message["done"]:
             self._first_failure = seat, message
 
     def failed(self, starved: bool, seats: int) -> SideFailure | None:

@@ -61,7 +61,7 @@ class ForkedRing:
             for parent in self._parents.values():
                 parent.wait_ready()
         except BaseException:
-            self._close(LaunchErrorSeen)
+            self._close(ChildProcessError)  # parents that did not all come up are killed, not asked
             raise
         self._pids: dict[int, int] = {}  # seat to process, while it lives
 
@@ -72,7 +72,7 @@ class ForkedRing:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End every process; return once all are gone."""
-        self._kill_seats()
+        self.kill_seats()
         self._close(kind)
 
     def pipes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -97,10 +97,6 @@ class ForkedRing:
         os.write(self._pipes[0][1], _FIRST_TOKEN)
         yield from _Listening(self, [self._parents[each] for each in asked], len(seats), limits).messages()
 
-    def kill_seats(self) -> None:
-        """End every measured process that lives."""
-        self._kill_seats()
-
     def waiting_seats(self) -> set[int]:
         """The seats whose processes wait for their token, by the kernel's word; empty where it does not tell."""
         found = set()
@@ -121,7 +117,8 @@ class ForkedRing:
             del self._pids[seat]
         return seat
 
-    def _kill_seats(self) -> None:
+    def kill_seats(self) -> None:
+        """End every measured process that lives."""
         for pid in self._pids.values():
             for end in (os.killpg, os.kill):  # the group, and the process itself where it has left its group
                 with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -145,9 +142,6 @@ class ForkedRing:
                     os.close(end)
 
 
-LaunchErrorSeen = ChildProcessError  # what closes parents that did not all come up: they are killed, not asked
-
-
 class _Listening:
     """The messages of one run, until every seat has ended."""
 
@@ -160,9 +154,11 @@ class _Listening:
         self._limits = limits
         self._phase = "load"
         self._since = time.monotonic()
-        self._over = False  # one has failed, or all are done: the others are only waited for
+        self._done: set[int] = set()
+        self._over = False  # one has failed: the others are only waited for
 
     def messages(self) -> Iterator[Message]:
+        """What `ForkedRing.run` yields."""
         with selectors.DefaultSelector() as selector:
             for parent in self._parents:
                 selector.register(parent.fileno(), selectors.EVENT_READ, parent)
@@ -188,11 +184,15 @@ class _Listening:
             self._ring.born(message["seat"], message["pid"])
         elif what == "phase":
             self._phase = message["phase"]
+        elif what == "done":
+            self._done.add(message["seat"])
         if what == "exit":
             self._left -= 1
-            yield {**message, "seat": self._ring.ended(message["pid"]), "tail": parent.tail()}
-            if message["code"] != 0:
-                self._end_all()
+            seat = self._ring.ended(message["pid"])
+            is_done = seat in self._done
+            yield {**message, "seat": seat, "done": is_done, "tail": parent.tail()}
+            if not is_done:
+                self._end_all()  # the others would wait for its token for ever
         elif what == "gone":
             yield {**message, "tail": parent.tail()}
         else:

@@ -13,12 +13,12 @@ from pydantic import JsonValue, ValidationError
 from bench.errors import ReportError
 from bench.report.ab import AB_SCHEMA, AbReport
 from bench.report.schema import Report
-from bench.report.store import parse_report
+from bench.report.store import damaged, parse_report, text_of
 
 
 def read_any(path: Path) -> Report | AbReport:
     """The report or the A against B in a file. Raises ReportError that names the file, the place, and what to do."""
-    return parse_any(_text_of(path), str(path))
+    return parse_any(text_of(path), str(path))
 
 
 def read_ab(path: Path) -> AbReport:
@@ -55,21 +55,4 @@ def _ab(data: dict[str, JsonValue], name: str) -> AbReport:
     try:
         return AbReport.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise ReportError(
-            f"{name}: damaged at {place}: {first['msg']}{more}. Restore the file, or measure again."
-        ) from error
-
-
-def _text_of(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise ReportError(f"{path}: there is no such file. A run writes its report under reports/.") from error
-    except UnicodeDecodeError as error:
-        raise ReportError(f"{path}: not text in UTF-8, so not a report. Name a JSON report.") from error
-    except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        raise ReportError(f"cannot read {path}: {why}. Name a JSON report.") from error
+        raise damaged(name, error) from error

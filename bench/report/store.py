@@ -151,8 +151,13 @@ def write_text(text: str, path: Path, replace: bool = False) -> None:
 
 def read_report(path: Path) -> Report:
     """The report in a file. Raises ReportError that names the file, the place, and what to do."""
+    return parse_report(text_of(path), str(path))
+
+
+def text_of(path: Path) -> str:
+    """The text of a file that should hold a report. Raises ReportError."""
     try:
-        return parse_report(path.read_text(encoding="utf-8"), str(path))
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise ReportError(f"{path}: there is no such file. A run writes its report under reports/.") from error
     except UnicodeDecodeError as error:
@@ -179,12 +184,15 @@ def parse_report(text: str, name: str) -> Report:
     try:
         return Report.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise ReportError(
-            f"{name}: damaged at {place}: {first['msg']}{more}. Restore the file, or run the suite again."
-        ) from error
+        raise damaged(name, error) from error
+
+
+def damaged(name: str, error: ValidationError) -> ReportError:
+    """What is wrong with a document that has the right schema and does not keep to it."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return ReportError(f"{name}: damaged at {place}: {first['msg']}{more}. Restore the file, or run the suite again.")
 
 
 def newest_journal(folder: Path, suite: str) -> Path | None:

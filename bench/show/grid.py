@@ -143,6 +143,20 @@ class Portable:
                 yield segment
 
 
+def titled(sections: Sequence[tuple[str, Sequence[RenderableType]]]) -> RenderableType:
+    """Sections one under the other, a blank line between, each under its title if it has one; empty ones left out."""
+    parts: list[RenderableType] = []
+    for title, lines in sections:
+        if not lines:
+            continue
+        if parts:
+            parts.append(Text())
+        if title:
+            parts.append(Text(title, "bold"))
+        parts += lines
+    return Portable(Group(*parts))
+
+
 class _Frame:
     """The columns that are shown, their widths, and the gap between them."""
 

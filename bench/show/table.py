@@ -7,14 +7,14 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 from pydantic import JsonValue
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 from rich.text import Text
 
 from bench.metrics import METRICS, format_value, with_unit
 from bench.report.schema import Environment, Failure, Report, Result, Round, Status, TargetVerdict
 from bench.show.advice import advice
 from bench.show.cases import VERDICTS, cases_view, missing_words
-from bench.show.grid import Portable, flow, wrapped
+from bench.show.grid import flow, titled, wrapped
 from bench.show.words import (
     FAILED,
     clean,
@@ -56,16 +56,7 @@ def report_view(report: Report, width: int, verbose: bool = False) -> Renderable
         ("Missing figures", [_item(line, width) for line in missing]),
         ("What to try next", [_item(line, width) for line in advice(report)]),
     ]
-    parts: list[RenderableType] = []
-    for title, lines in sections:
-        if not lines:
-            continue
-        if parts:
-            parts.append(Text())
-        if title:
-            parts.append(Text(title, "bold"))
-        parts += lines
-    return Portable(Group(*parts))
+    return titled(sections)
 
 
 def doubtful_cases(report: Report) -> frozenset[str]:

@@ -12,7 +12,7 @@ from rich.text import Text
 from bench.metrics import format_value
 from bench.report.ab import AbCase, AbReport, OperatorChange, Ratio, SideRecord
 from bench.show.cases import name_columns
-from bench.show.grid import Column, Portable, flow, lay_out, wrapped
+from bench.show.grid import Column, Portable, flow, lay_out, titled, wrapped
 from bench.show.table import machine_words
 from bench.show.words import clean, count, duration, varied_axes
 
@@ -41,16 +41,7 @@ def versus_view(report: AbReport, width: int, verbose: bool = False) -> Renderab
         ("Notes", [wrapped(note, width, "- ", "  ") for note in _notes(report)]),
         ("", _verdict(report, width)),
     ]
-    parts: list[RenderableType] = []
-    for title, lines in sections:
-        if not lines:
-            continue
-        if parts:
-            parts.append(Text())
-        if title:
-            parts.append(Text(title, "bold"))
-        parts += lines
-    return Portable(Group(*parts))
+    return titled(sections)
 
 
 def percent_change(log_or_ratio: float) -> str:
