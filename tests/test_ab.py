@@ -210,15 +210,15 @@ def test_a_stored_run_of_a_against_b_is_shown_again(repository: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("act", "status", "words"),
-    [("os._exit(0)", "crashed", "exit code 0"), ("__import__('time').sleep(600)", "timeout", "first_call")],
+    ("act", "status", "words", "first_call_s"),
+    [("os._exit(0)", "crashed", "exit code 0", 100), ("__import__('time').sleep(600)", "timeout", "first_call", 3)],
 )
 def test_a_side_that_vanishes_or_hangs_is_named_and_does_not_hold_the_other_up(
-    repository: Path, act: str, status: str, words: str
+    repository: Path, act: str, status: str, words: str, first_call_s: int
 ) -> None:
     acts = f"if os.environ.get('ACT'): {act}\n        return self.layer(x)"
     (repository / "net.py").write_text(NET.replace("return self.layer(x)", acts))
-    (repository / "suite.toml").write_text(SUITE + "[measure]\ntimeout = { first_call = 3 }\n")
+    (repository / "suite.toml").write_text(f"{SUITE}[measure]\ntimeout = {{ first_call = {first_call_s} }}\n")
     began = time.monotonic()
     done = ab(repository, "--candidate-env", "ACT=1", "-o", "ab.json")
     assert done.returncode == 3, done.stderr
