@@ -160,7 +160,7 @@ def log_t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> I
     not above 0.
     """
     array = _vector(values)
-    value = float(np.median(array))
+    value = _median(array)
     if len(array) < FEWEST_PROCESSES or array.min() <= 0:
         return Interval(value, None, None, len(array))
     logs = np.log(array)
@@ -187,9 +187,10 @@ def log_ratio_interval(over: Sequence[float], under: Sequence[float], confidence
     """
     a, b = _vector(over), _vector(under)
     n = min(len(a), len(b))
-    if np.median(b) <= 0:
+    below = _median(b)
+    if below <= 0:
         raise ValueError("a ratio needs a median above zero under the line")
-    value = float(np.median(a) / np.median(b))
+    value = _median(a) / below
     if n < FEWEST_PROCESSES or min(a.min(), b.min()) <= 0:
         return Interval(value, None, None, n)
     la, lb = np.log(a), np.log(b)
@@ -311,6 +312,13 @@ def _vector(samples: ArrayLike) -> Floats:
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"needs a 1-d series with at least one sample, not shape {array.shape}")
     return array
+
+
+def _median(values: Floats) -> float:
+    """As numpy's, which takes five times as long over the few numbers that processes are."""
+    ordered = sorted(values.tolist())
+    middle = len(ordered) // 2
+    return float(ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2)
 
 
 def _standard_error(values: Floats) -> float:

@@ -6,8 +6,9 @@ percentile or a mean, each round keeps the middle call alone, or the middle two:
 
 from __future__ import annotations
 
-import json
 from typing import Any
+
+from pydantic_core import from_json
 
 from bench.report.derive import PERCENTILES
 from bench.report.schema import SCHEMA, Report
@@ -19,7 +20,7 @@ _OF_ALL_CALLS = frozenset({"latency.mean_ms", *PERCENTILES})
 def lean_report(text: str, name: str, keep_calls: bool) -> Report:
     """The report in `text`, less what is named above; raises what `parse_report` raises."""
     try:
-        data = json.loads(text)
+        data = from_json(text)  # half the time that json takes
         if data["schema"] == SCHEMA:
             for result in data["results"]:
                 result["metrics"] = {}
