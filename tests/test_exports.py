@@ -46,7 +46,7 @@ from bench.judge.sides import Named
 from bench.metrics import METRICS
 from bench.plan.case import Case
 from bench.report.ab import AbCase, AbReport, PairRecord, Ratio, Settings, SideFailure, SideRecord
-from bench.report.documents import parse_any, read_ab, read_any
+from bench.report.documents import parse_any, read_any, read_selfcheck
 from bench.report.schema import Generator, Reading, Report, WarmUp
 from bench.report.store import write_report
 from bench.show.exports import (
@@ -731,12 +731,15 @@ def test_a_document_is_read_as_what_it_is(tmp_path: Path) -> None:
     ab, run = an_ab_report(), mixed_report()
     (tmp_path / "ab.json").write_text(ab.model_dump_json(by_alias=True))
     write_report(run, tmp_path / "run.json")
-    assert read_any(tmp_path / "ab.json") == read_ab(tmp_path / "ab.json") == ab
+    assert read_any(tmp_path / "ab.json") == ab
     assert read_any(tmp_path / "run.json") == run
-    with pytest.raises(ReportError, match=r"run\.json: a report of `bench run`"):
-        read_ab(tmp_path / "run.json")
+    assert read_any(SELFCHECK) == read_selfcheck(SELFCHECK)
+    for other in ("ab.json", "run.json"):
+        with pytest.raises(ReportError, match=f"{other}: a report of another kind"):
+            read_selfcheck(tmp_path / other)
 
 
+SELFCHECK = next((Path(__file__).resolve().parents[1] / "reports" / "selfcheck").glob("*.json"))
 AB_TEXT = an_ab_report().model_dump_json(by_alias=True)
 
 
@@ -914,6 +917,8 @@ def test_a_stored_report_of_either_kind_is_exported(folder: Path, capsys: pytest
     assert "would replace the report run.json" in capsys.readouterr().err
     assert call(["export", "junti", "run.json"], Manner(outside=1)) == 2
     assert "did you mean 'junit'" in capsys.readouterr().err
+    assert call(["export", "junit", str(SELFCHECK)], Manner(outside=1)) == 3
+    assert "measures no case" in capsys.readouterr().err
 
 
 def test_the_help_names_every_format(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,15 +1,18 @@
-"""The committed selfcheck reads back, and its table and picture say what its gates say."""
+"""`bench selfcheck` on scripted processes; and the committed result reads back, its table and picture say what it says."""
 
 from __future__ import annotations
 
 import io
 import json
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 from rich.console import Console
+from scripted_ring import World, steady
 
+from bench.cli import Manner, call
 from bench.judge import others
 from bench.report.selfcheck import SelfCheck
 from bench.show.selfcheck import selfcheck_svg, selfcheck_view
@@ -39,6 +42,13 @@ def test_the_table_fits_its_width_and_counts_every_verdict(report: SelfCheck, wi
     assert all(rule in text for rule in others.RULES)
 
 
+def test_a_stored_result_is_shown_again(report: SelfCheck, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(["show", str(COMMITTED)], Manner()) == 0
+    assert "a load half-way" in capsys.readouterr().out
+    assert call(["show", "--json", str(COMMITTED)], Manner()) == 0
+    assert SelfCheck.model_validate_json(capsys.readouterr().out) == report
+
+
 def test_a_false_alarm_would_be_seen_in_the_table(report: SelfCheck) -> None:
     arms = list(report.arms)
     runs = list(arms[0].runs)
@@ -58,3 +68,107 @@ def test_each_rule_of_others_alarms_at_a_doubled_time_and_not_at_the_same() -> N
     base = [10.0 + 0.01 * (i % 7) for i in range(60)]
     assert set(others.alarms(base, [2 * each for each in base]).values()) == {True}
     assert set(others.alarms(base, list(base)).values()) == {False}
+
+
+GATES = ["--model", "resnet18", "--runs", "2", "--slow-runs", "1", "--slowdowns", "5", "--load-runs", "0"]
+
+
+def selfcheck(world: World, *arguments: str) -> tuple[int, Any]:
+    """Run the command; its exit code, and the result as it lies on the disk."""
+    code = call(["selfcheck", *GATES, "-o", "out.json", *arguments], Manner(outside=world.outside()))
+    return code, json.loads(Path("out.json").read_text()) if Path("out.json").exists() else None
+
+
+def gates(result: Any) -> dict[tuple[str, float], list[str]]:
+    return {(arm["kind"], arm["slowdown"]): [run["verdict"] for run in arm["runs"]] for arm in result["arms"]}
+
+
+@pytest.fixture
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("empty_folder")
+def test_equal_sides_pass_and_a_slowed_one_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    code, result = selfcheck(World(), "--svg", "out.svg")
+    assert code == 0
+    assert gates(result) == {("same", 0.0): ["pass", "pass"], ("slowed", 0.05): ["fail"]}
+    assert "slowed by 5 %: FAIL" in capsys.readouterr().err
+    assert set(others.RULES) == set(result["rules"])
+    ElementTree.fromstring(Path("out.svg").read_text())
+
+
+@pytest.mark.usefixtures("empty_folder")
+def test_a_machine_that_calls_equal_sides_slower_is_told_as_a_false_alarm(capsys: pytest.CaptureFixture[str]) -> None:
+    """The machine lies: its processes take 4 % longer when they are the candidate's, which here is nobody's doing."""
+    selfcheck(World(ratio=steady(0.04)), "--slowdowns", "1")
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("slowed by 1 %"))
+    assert row.split()[4:8] == ["1", "0", "1", "0"]
+
+
+@pytest.mark.usefixtures("empty_folder")
+def test_a_result_that_was_cut_off_is_gone_on_with_and_may_grow(capsys: pytest.CaptureFixture[str]) -> None:
+    code, cut = selfcheck(World(interrupt_at=25))
+    assert code == 130
+    assert (cut["status"], sum(map(len, gates(cut).values()))) == ("interrupted", 1)
+    again = ["--resume", "out.json", "-o", "more.json", "--runs", "3", "--slowdowns", "5,10"]
+    assert call(["selfcheck", *GATES, *again], Manner(outside=World().outside())) == 0
+    whole = json.loads(Path("more.json").read_text())
+    assert whole["status"] == "complete"
+    assert gates(whole) == {
+        ("same", 0.0): ["pass"] * 3,
+        ("slowed", 0.05): ["fail"],
+        ("slowed", 0.1): ["fail"],
+    }
+    assert [each["gates"] for each in whole["sittings"]] == [1, 4]
+    for before, after in zip(cut["arms"], whole["arms"], strict=False):
+        assert after["runs"][: len(before["runs"])] == before["runs"]
+    assert "2 sittings" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("empty_folder")
+def test_without_another_place_a_result_is_gone_on_with_where_it_lies() -> None:
+    selfcheck(World(interrupt_at=25))
+    code = call(["selfcheck", *GATES, "--resume", "out.json"], Manner(outside=World().outside()))
+    assert code == 0
+    assert json.loads(Path("out.json").read_text())["status"] == "complete"
+
+
+@pytest.mark.usefixtures("empty_folder")
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--model", "resnet34"], "the case is resnet34-cpu-b1-eager-t1 here"),
+        (["--fail-over", "5%"], "fail_over is 0.05 here, 0.03 there"),
+        (["--machine", "another"], "host: another here"),
+        (["--runs", "2"], "in the result already"),
+        (["--resume", "absent.json"], "no such file"),
+        (["--resume", "report.json"], "not a bench report"),
+    ],
+)
+def test_what_cannot_be_counted_together_is_refused_and_nothing_is_lost(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, before = selfcheck(World())
+    Path("report.json").write_text("{}")
+    more = ["--resume", "out.json", "--runs", "4", *arguments]
+    assert call(["selfcheck", *GATES, *more], Manner(outside=World().outside())) in (2, 3)
+    assert says in capsys.readouterr().err
+    assert json.loads(Path("out.json").read_text()) == before
+
+
+@pytest.mark.usefixtures("empty_folder")
+def test_another_processor_is_another_machine(capsys: pytest.CaptureFixture[str]) -> None:
+    selfcheck(World())
+    other = World(torch={"version": "2.13.0+cpu", "cpu_capability": "AVX512", "flags": {}})
+    more = ["--resume", "out.json", "--runs", "4"]
+    assert call(["selfcheck", *GATES, *more], Manner(outside=other.outside())) == 2
+    assert "torch.cpu_capability: AVX512 here, AVX2 there" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("empty_folder")
+def test_no_further_gate_begins_when_the_minutes_are_up() -> None:
+    world = World(pair_s=2.0)
+    _, result = selfcheck(world, "--max-minutes", "0.2")
+    assert sum(map(len, gates(result).values())) == 1

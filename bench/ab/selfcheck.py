@@ -41,7 +41,10 @@ class GateDone:
 
 @dataclass
 class Check:
-    """All gates over one case; `arms` says what is known at any moment, also after Ctrl-C."""
+    """All gates over one case; `arms` says what is known at any moment, also after Ctrl-C.
+
+    known: gates of an earlier run, which count towards those that are ordered; all of them are kept.
+    """
 
     plan: PairPlan
     rule: judge.Rule
@@ -49,15 +52,21 @@ class Check:
     outside: Outside
     max_seconds: float | None = None
     seed: int = 0
+    known: Sequence[Arm] = ()
     runs: list[list[GateRun]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.runs = [[] for _ in self.orders]
+        earlier = {(arm.kind, arm.slowdown): arm.runs for arm in self.known}
+        ordered = {(order.kind, order.slowdown) for order in self.orders}
+        kept = [Order(arm.kind, arm.slowdown, len(arm.runs)) for arm in self.known]
+        self.orders = [*self.orders, *(order for order in kept if (order.kind, order.slowdown) not in ordered)]
+        self.runs = [list(earlier.get((order.kind, order.slowdown), ())) for order in self.orders]
+        self.gates_before = sum(map(len, self.runs))
         self._began = self.outside.now()
 
     def events(self) -> Generator[Event | GateDone, None, None]:
         """Every gate, in random order, until all are done or the time is up."""
-        for number, place in enumerate(self._queue()):
+        for number, place in enumerate(self._queue(), self.gates_before):
             if self.max_seconds is not None and self.outside.now() - self._began > self.max_seconds:
                 return
             run = yield from self._gate(self.orders[place], number)
@@ -68,17 +77,16 @@ class Check:
     def arms(self) -> list[Arm]:
         """Every arm with the gates that were run."""
         return [
-            Arm(kind=order.kind, slowdown=order.slowdown, wanted=order.runs, runs=runs)
+            Arm(kind=order.kind, slowdown=order.slowdown, wanted=max(order.runs, len(runs)), runs=runs)
             for order, runs in zip(self.orders, self.runs, strict=True)
         ]
 
     def _queue(self) -> list[int]:
-        """Places in `orders`, as often as each wants, so that every part of the queue holds its share of each."""
-        draw = random.Random(self.seed)
+        """Places in `orders`, as often as each still wants, so that every part of the queue holds its share of each."""
+        draw = random.Random(self.seed + self.gates_before)
+        wanted = [max(order.runs - len(runs), 0) for order, runs in zip(self.orders, self.runs, strict=True)]
         spread = [
-            ((turn + draw.random()) / order.runs, place)
-            for place, order in enumerate(self.orders)
-            for turn in range(order.runs)
+            ((turn + draw.random()) / times, place) for place, times in enumerate(wanted) for turn in range(times)
         ]
         return [place for _, place in sorted(spread)]
 

@@ -67,7 +67,8 @@ def judge_case(seen: CaseSeen, rule: judge.Rule, confirmed: bool | None, interru
     verdict, why = _decide(seen, rule, finding, confirmed=confirmed, null=null, counts=counts, interrupted=interrupted)
     wanted = finding.needed_pairs if verdict == "inconclusive" else None
     if verdict == "inconclusive" and wanted is None and seen.pairs:
-        wanted = len(deciding) + judge.confirm_pairs(len(seen.of("screen")), 1, rule)
+        left = judge.still_wanted(seen.log_ratios("screen"), rule)
+        wanted = len(deciding) + (left or judge.confirm_pairs(len(seen.of("screen")), 1, rule))
     return AbCase(
         case=seen.name,
         baseline=CaseRecord(id=seen.plan.baseline.case.id, **seen.plan.baseline.case.axes),
@@ -118,7 +119,9 @@ def _decide(
         return "inconclusive", f"this machine is biased now: the baseline differs from itself by {_percent(off)}"
     if suspects:
         return _decide_suspect(seen, rule, " and ".join(suspects), confirmed, interrupted)
-    if finding.word == "pass":
+    # Whoever presses Ctrl-C may have looked at the numbers first: what they say then is no verdict.
+    is_whole = not interrupted or judge.still_wanted(seen.log_ratios("screen"), rule) == 0
+    if finding.word == "pass" and is_whole:
         return "pass", _pass_words(finding, rule)
     return "inconclusive", _unsure_words(seen, finding, interrupted)
 

@@ -45,9 +45,15 @@ def command(manner: Manner, format: str, report: str, output: str | None) -> int
 
 
 def record_of(read: Any) -> Any:
-    """The Record of a report of either kind."""
+    """The Record of a report that holds measurements. Raises ReportError for one of another kind."""
+    from bench.errors import ReportError
     from bench.report.ab import AbReport
+    from bench.report.selfcheck import SelfCheck
     from bench.show.exports.from_ab import of_ab
     from bench.show.exports.from_run import of_report
 
+    if isinstance(read, SelfCheck):
+        raise ReportError(
+            "a selfcheck tells how often verdicts err, and measures no case. Export a report of a run or ab."
+        )
     return of_ab(read) if isinstance(read, AbReport) else of_report(read)

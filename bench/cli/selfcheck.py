@@ -33,6 +33,8 @@ _DEFAULT_MODEL = "mobilenet_v3_small"
 @click.option("--max-pairs", type=click.IntRange(10), default=64, show_default=True, help="As for `bench ab`.")
 @click.option("--max-minutes", type=click.FloatRange(0.1), metavar="M", help="Start no further gate after that.")
 @click.option("--seed", type=click.IntRange(0, 2**31), default=0, metavar="N")
+@click.option("--resume", metavar="RESULT", help="Add what is still missing to the gates of an earlier result.")
+@click.option("--machine", metavar="NAME", help="What the result calls this machine.  [default: its host name]")
 @click.option("-o", "--output", metavar="PATH", help="Where the result goes, JSON.  [default: reports/]")
 @click.option("--svg", metavar="PATH", help="Where a picture of it goes.")
 @click.option("--force", is_flag=True, help="Replace existing files.")
@@ -45,16 +47,27 @@ def command(manner: Manner, /, **options: Any) -> int:
     Gates whose two sides are the same give the false alarms; candidates with extra work of a known size, how many are
     caught; a load switched on half-way must never become a FAIL. The rules that others use judge beside it.
 
-    With the defaults about 40 minutes. Ctrl-C keeps what is known. Let nothing else run meanwhile.
+    With the defaults about 40 minutes. Ctrl-C keeps what is known; --resume goes on from there, also with more gates
+    than were wanted at first. Let nothing else run meanwhile.
     """
     from bench.ab.selfcheck import Check
 
     plan = _plan(options)
     rule, orders = _rule(options), _orders(options)
-    path = _place(options["output"], options["force"]) or _default_path()
+    earlier = _earlier(options["resume"])
+    path = _result_path(options)
     svg = _place(options["svg"], options["force"])
-    check = Check(plan, rule, orders, manner.outside or _outside(), _seconds(options["max_minutes"]), options["seed"])
-    state = _State(check, path, svg)
+    check = Check(
+        plan,
+        rule,
+        orders,
+        manner.outside or _outside(),
+        _seconds(options["max_minutes"]),
+        options["seed"],
+        () if earlier is None else earlier.arms,
+    )
+    _refuse_unlike(earlier, check, options["resume"])
+    state = _State(check, path, svg, options["machine"], earlier)
     interrupted = False
     try:
         with closing(check.events()) as events:
@@ -127,10 +140,38 @@ def _place(asked: str | None, force: bool) -> Path | None:
     return path
 
 
-def _default_path() -> Path:
+def _earlier(name: str | None) -> Any:
+    if name is None:
+        return None
+    from bench.report.documents import read_selfcheck
+
+    return read_selfcheck(Path(name))
+
+
+def _refuse_unlike(earlier: Any, check: Any, name: str) -> None:
+    if earlier is None:
+        return
+    from bench.ab.selfcheck_document import unlike
+
+    found = unlike(earlier, check)
+    if found:
+        raise UsageError(
+            f"--resume {name}: {'; '.join(found)}. "
+            "Give the options that it was run with, or begin anew without --resume."
+        )
+
+
+def _result_path(options: dict[str, Any]) -> Path:
+    """Where the result goes: to -o, else back into the resumed one, else under reports/."""
+    if options["output"] is None and options["resume"] is not None:
+        return Path(options["resume"])
+    return _place(options["output"], options["force"]) or _default_path(options["machine"])
+
+
+def _default_path(machine: str | None) -> Path:
     import platform
 
-    machine = re.sub(r"[^A-Za-z0-9._-]+", "-", platform.node()).strip("-.") or "machine"
+    machine = re.sub(r"[^A-Za-z0-9._-]+", "-", machine or platform.node()).strip("-.") or "machine"
     return Path("reports") / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-selfcheck-{machine}.json"
 
 
@@ -143,10 +184,12 @@ def _outside() -> Any:
 class _State:
     """What the run has come to, written after every gate."""
 
-    def __init__(self, check: Any, path: Path, svg: Path | None) -> None:
+    def __init__(self, check: Any, path: Path, svg: Path | None, machine: str | None, earlier: Any) -> None:
         self._check = check
         self._path = path
         self._svg = svg
+        self._machine = machine
+        self._earlier = earlier
         self._environment: Any = None
         self._started = datetime.now(UTC)
         self._began = time.monotonic()
@@ -159,7 +202,7 @@ class _State:
 
         if isinstance(event, Started) and self._environment is None:
             interpreter, probe = next(iter(event.probes.items()))
-            self._environment = environment_of(interpreter, probe)
+            self._environment = self._known_machine(environment_of(interpreter, probe))
         if not isinstance(event, GateDone):
             return
         self._write(interrupted=True)
@@ -171,7 +214,7 @@ class _State:
             ratio = event.run.ratio.value
             change = "" if ratio is None else f" {100 * (ratio - 1):+.2f} %"
             done = sum(len(runs) for runs in self._check.runs)
-            total = sum(order.runs for order in self._check.orders)
+            total = sum(arm.wanted for arm in self._check.arms())
             pairs = len(event.run.log_ratios)
             click.echo(
                 f"gate {done} of {total}, {what}: {event.run.verdict.upper()}{change}, {pairs} pairs, "
@@ -185,8 +228,10 @@ class _State:
         from bench.show.selfcheck import selfcheck_view
 
         if self._environment is None:
-            click.echo("interrupted before anything was known: no result", err=True)
-            return 130
+            if interrupted:
+                click.echo("interrupted before anything was known: no result", err=True)
+                return 130
+            raise UsageError("all gates that are asked for are in the result already. Ask for more with --runs, say.")
         report = self._write(interrupted)
         if manner.json:
             click.echo(report.model_dump_json(by_alias=True))
@@ -197,13 +242,33 @@ class _State:
             click.echo(f"result: {self._path}", err=True)
         return 130 if interrupted else 0
 
+    def _known_machine(self, environment: Any) -> Any:
+        """The environment under the machine's name. Raises UsageError where an earlier result has another."""
+        from bench.report.environment import differences
+
+        if self._machine is not None:
+            environment = environment.model_copy(update={"host": self._machine})
+        if self._earlier is not None:
+            found = differences(environment, self._earlier.environment)
+            if found:
+                raise UsageError(
+                    f"--resume: this is not the machine of that result, or not as it was: {'; '.join(found)}. "
+                    "--machine names it as the result does; for another machine begin anew without --resume."
+                )
+        return environment
+
     def _write(self, interrupted: bool) -> Any:
         from bench.ab.selfcheck_document import selfcheck_document
         from bench.report.store import write_text
         from bench.show.selfcheck import selfcheck_svg
 
         report = selfcheck_document(
-            self._check, self._environment, self._started, time.monotonic() - self._began, interrupted
+            self._check,
+            self._environment,
+            self._started,
+            time.monotonic() - self._began,
+            interrupted=interrupted,
+            earlier=self._earlier,
         )
         write_text(report.model_dump_json(by_alias=True) + "\n", self._path, replace=True)
         if self._svg is not None:

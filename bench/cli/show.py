@@ -16,20 +16,24 @@ from bench.cli import Manner, json_option, manners
 @manners
 @click.pass_obj
 def command(manner: Manner, report: str) -> None:
-    """Print a report again, of a run or of A against B, from its file; - reads standard input."""
+    """Print a report again, of a run, of A against B or of a selfcheck, from its file; - reads standard input."""
     from bench.report.ab import AbReport
     from bench.report.documents import parse_any, read_any
+    from bench.report.selfcheck import SelfCheck
 
     read = parse_any(sys.stdin.read(), "standard input") if report == "-" else read_any(Path(report))
     if manner.json:
         click.echo(read.model_dump_json(by_alias=True))
         return
     from bench.cli.console import result_console
+    from bench.show.selfcheck import selfcheck_view
     from bench.show.table import report_view
     from bench.show.versus import versus_view
 
     console = result_console()
     if isinstance(read, AbReport):
         console.print(versus_view(read, console.width, manner.verbose))
+    elif isinstance(read, SelfCheck):
+        console.print(selfcheck_view(read, console.width))
     else:
         console.print(report_view(read, console.width, manner.verbose))

@@ -1,35 +1,45 @@
 """Documents of any kind that this program wrote: which one a file is, and that one read.
 
-A report has no `kind`; a run of A against B says `"kind": "ab"`. What is not JSON is refused in the store's words.
+A report has no `kind`; a run of A against B says `"kind": "ab"`, a selfcheck `"kind": "selfcheck"`. What is not JSON is
+refused in the store's words.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import JsonValue, ValidationError
+from pydantic import ValidationError
 
 from bench.errors import ReportError
 from bench.report.ab import AB_SCHEMA, AbReport
 from bench.report.schema import Report
+from bench.report.selfcheck import SELFCHECK_SCHEMA, SelfCheck
 from bench.report.store import damaged, parse_report, text_of
 
+Document = Report | AbReport | SelfCheck
+# Kind to what it is called, its schema, and its class.
+_KINDS: Mapping[object, tuple[str, int, type[AbReport] | type[SelfCheck]]] = {
+    "ab": ("an A against B", AB_SCHEMA, AbReport),
+    "selfcheck": ("a selfcheck", SELFCHECK_SCHEMA, SelfCheck),
+}
 
-def read_any(path: Path) -> Report | AbReport:
-    """The report or the A against B in a file. Raises ReportError that names the file, the place, and what to do."""
+
+def read_any(path: Path) -> Document:
+    """The document in a file. Raises ReportError that names the file, the place, and what to do."""
     return parse_any(text_of(path), str(path))
 
 
-def read_ab(path: Path) -> AbReport:
-    """The A against B in a file. Raises ReportError as `read_any`, and for a report of another kind."""
+def read_selfcheck(path: Path) -> SelfCheck:
+    """The selfcheck in a file. Raises ReportError as `read_any`, and for a document of another kind."""
     found = read_any(path)
-    if isinstance(found, AbReport):
+    if isinstance(found, SelfCheck):
         return found
-    raise ReportError(f"{path}: a report of `bench run`. Name a document that `bench ab` wrote.")
+    raise ReportError(f"{path}: a report of another kind. Name a result that `bench selfcheck` wrote.")
 
 
-def parse_any(text: str, name: str) -> Report | AbReport:
+def parse_any(text: str, name: str) -> Document:
     """The document in `text`; `name` is what errors call it."""
     try:
         data = json.loads(text)
@@ -38,21 +48,18 @@ def parse_any(text: str, name: str) -> Report | AbReport:
     kind = data.get("kind") if isinstance(data, dict) else None
     if kind is None:
         return parse_report(text, name)
-    if kind != "ab":
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise ReportError(
-            f"{name}: a document of kind {kind!r}, which holds no measurements of its own. "
-            "Name a file that `bench run` or `bench ab` wrote."
+            f"{name}: a document of kind {kind!r}, which this version does not know. "
+            "Name a file that `bench run`, `bench ab` or `bench selfcheck` wrote."
         )
-    return _ab(data, name)
-
-
-def _ab(data: dict[str, JsonValue], name: str) -> AbReport:
-    if data.get("schema") != AB_SCHEMA:
+    word, schema, made_of = _KINDS[kind]
+    if data.get("schema") != schema:
         raise ReportError(
-            f"{name}: an A against B of schema {data.get('schema')!r}; this version reads schema {AB_SCHEMA}. "
+            f"{name}: {word} of schema {data.get('schema')!r}; this version reads schema {schema}. "
             "Open it with the version that wrote it, or measure again."
         )
     try:
-        return AbReport.model_validate(data)
+        return made_of.model_validate(data)
     except ValidationError as error:
         raise damaged(name, error) from error

@@ -13,7 +13,9 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from bench.report.ab import AbVerdict, Ratio, Settings
-from bench.report.schema import CaseRecord, Environment, Generator, Record
+from bench.report.schema import CaseRecord, Environment, Facts, Generator, Record
+
+SELFCHECK_SCHEMA = 1
 
 ArmKind = Literal["same", "slowed", "load"]
 
@@ -46,8 +48,23 @@ class Arm(Record):
     runs: list[GateRun]
 
 
+class Sitting(Record):
+    """One run of the command: a result that is resumed is the sum of several, on one machine in the same state.
+
+    gates: that this run added · git: of the folder it was started in.
+    """
+
+    started_at: str
+    finished_at: str
+    wall_s: float
+    gates: int
+    seed: int
+    generator: Generator
+    git: Facts = {}
+
+
 class SelfCheck(Record):
-    """One run of `bench selfcheck`."""
+    """What all runs of `bench selfcheck` on one result have seen. `wall_s`: of all of them together."""
 
     schema_: Annotated[Literal[1], Field(alias="schema")] = 1
     kind: Literal["selfcheck"] = "selfcheck"
@@ -61,6 +78,7 @@ class SelfCheck(Record):
     arms: list[Arm]
     rules: dict[str, str]
     wall_s: float
+    sittings: list[Sitting] = []
     notes: list[str] = []
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, populate_by_name=True)

@@ -30,7 +30,7 @@ def selfcheck_view(report: SelfCheck, width: int) -> RenderableType:
         ),
         Text(
             f"  fails over {100 * settings.fail_over:g} %, ignores {100 * settings.ignore:g} %   "
-            f"{report.status}   took {duration(report.wall_s)}",
+            f"{report.status}   took {duration(report.wall_s)}{_sittings(report)}",
             "dim",
         ),
     ]
@@ -38,6 +38,10 @@ def selfcheck_view(report: SelfCheck, width: int) -> RenderableType:
     parts += [_rules(report, width), Text()]
     parts += [wrapped(line, width, "- ", "  ") for line in _words(report)]
     return Portable(Group(*parts))
+
+
+def _sittings(report: SelfCheck) -> str:
+    return f" in {len(report.sittings)} sittings" if len(report.sittings) > 1 else ""
 
 
 def name_of(arm: Arm) -> str:

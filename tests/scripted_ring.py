@@ -1,0 +1,122 @@
+"""The double at the measuring edge of A against B: processes that take turns by a script, on a clock of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from fakes import FakeClock
+
+from bench.ab.run import Outside
+from bench.errors import LaunchError
+from bench.measure.ring import Interpreter
+from bench.measure.turns import UNCOUNTED_ROUNDS
+
+CANDIDATE = ("SIDE", "candidate")  # in its environment: `--candidate-env SIDE=candidate`
+ROUNDS = UNCOUNTED_ROUNDS + 8
+BASELINE_NS = 10_000_000
+TORCH = {"version": "2.13.0+cpu", "cpu_capability": "AVX2", "flags": {}, "threads": {"intra": 2, "inter": 2}}
+
+
+def steady(change: float) -> Callable[[int], float]:
+    """Candidate over baseline of the n-th pair of the run: one change, and a small ripple that never settles it alone."""
+    return lambda pair: (1 + change) * (1 + 0.002 * ((7 * pair) % 5 - 2))
+
+
+@dataclass
+class World:
+    """What happens, by the number of the pair (from 0) or of the ring (from 0); and what has happened.
+
+    ratio: candidate over baseline · pair_s: seconds that a pair takes · interrupt_at: the pair at which Ctrl-C comes ·
+    no_ring: the ring that does not start · memory: bytes of the candidate's model, 50 MB are the baseline's.
+    """
+
+    ratio: Callable[[int], float] = field(default_factory=lambda: steady(0.0))
+    pair_s: float = 2.0
+    interrupt_at: int | None = None
+    no_ring: int | None = None
+    memory: int = 50_000_000
+    operators: tuple[int, int] = (10, 10)
+    torch: Mapping[str, Any] = field(default_factory=lambda: TORCH)
+    clock: FakeClock = field(default_factory=FakeClock)
+    rings: int = 0
+    pairs: int = 0
+    pairs_at_ring: list[int] = field(default_factory=list)
+
+    def outside(self) -> Outside:
+        """Where `bench ab` and `bench selfcheck` find the machine."""
+        return Outside(ring=lambda *asked: _ScriptedRing(self), noise=_Silence, now=self.clock.seconds)
+
+
+class _Silence:
+    def begin(self, pids: Sequence[int]) -> None: ...
+
+    def end(self) -> list[str]:
+        return []
+
+
+class _ScriptedRing:
+    def __init__(self, world: World) -> None:
+        if world.rings == world.no_ring:
+            raise LaunchError("the interpreter did not start", "Try another.")
+        world.rings += 1
+        world.pairs_at_ring.append(world.pairs)
+        self._world = world
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def pipes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        return (0, 1, 2), (0, 1, 2)
+
+    def probe(self, interpreter: Interpreter) -> dict[str, Any]:
+        return {"torch": dict(self._world.torch), "python": {}, "packages": {}}
+
+    def run(
+        self, seats: Sequence[tuple[Interpreter, Mapping[str, Any]]], limits: Mapping[str, float]
+    ) -> Iterator[dict[str, Any]]:
+        world = self._world
+        is_pair = len(seats) > 1
+        if is_pair and world.pairs == world.interrupt_at:
+            raise KeyboardInterrupt
+        world.clock.advance(round(world.pair_s * 1e9))
+        for number, (interpreter, seat) in enumerate(seats):
+            yield from self._seat(number, CANDIDATE in interpreter[1] or seat["slowdown"] > 0, seat)
+        for number in range(len(seats)):
+            yield {"event": "exit", "seat": number, "pid": number, "code": 0, "done": True, "tail": ""}
+        world.pairs += is_pair
+
+    def _seat(self, number: int, is_candidate: bool, seat: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        world = self._world
+        yield {"event": "started", "seat": number, "pid": number}
+        for phase in ("load", "prepare", "first_call", "warm_up", "measure"):
+            yield {"event": "phase", "seat": number, "phase": phase}
+        factor = (1 + seat["slowdown"]) * world.ratio(world.pairs) if is_candidate else 1.0
+        yield {
+            "event": "turns",
+            "seat": number,
+            "samples_ns": [round(BASELINE_NS * factor)] * ROUNDS,
+            "calls_per_turn": 1,
+            "rounds": ROUNDS,
+            "memory": {
+                "before_load_rss_bytes": 100_000_000,
+                "peak_rss_bytes": 100_000_000 + (world.memory if is_candidate else 50_000_000),
+            },
+            "compiled": None,
+            "weights": "scripted",
+            "notes": [],
+        }
+        if seat["count"]:
+            calls = world.operators[is_candidate]
+            yield {"event": "counted", "seat": number, "operator_calls": calls, "allocated_bytes": 4096}
+        for _ in range(seat["profile_laps"]):
+            own_ns = BASELINE_NS * factor
+            yield {
+                "event": "profiled",
+                "seat": number,
+                "wall_ns": own_ns,
+                "operators": {"aten::mm": (1.0, own_ns)},
+            }

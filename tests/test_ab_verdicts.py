@@ -1,0 +1,193 @@
+"""`bench ab` from its options to its exit code and report, where the processes follow a script and so are known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripted_ring import World, steady
+
+from bench.ab.verdict import CaseSeen, judge_case
+from bench.cli import Manner, call
+from bench.judge.pairs import Rule
+from bench.measure.pairs import PairPlan
+from bench.plan.case import Case
+from bench.plan.side import Side
+from bench.report.ab import PairRecord
+
+SUITE = """
+schema = 1
+name = "scripted"
+[matrix]
+model = ["resnet18"]
+batch_size = [1]
+threads = [1]
+"""
+TWO_CASES = SUITE.replace("[1]\nthreads", "[1, 8]\nthreads")
+
+Ab = Callable[..., tuple[int, dict[str, Any]]]
+
+
+@pytest.fixture
+def ab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ab:
+    """Run `bench ab` in an empty folder; its exit code and its report."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(world: World, *arguments: str, suite: str = SUITE) -> tuple[int, dict[str, Any]]:
+        Path("suite.toml").write_text(suite)
+        given = ["ab", "-s", "suite.toml", "--candidate-env", "SIDE=candidate", "-o", "ab.json", "--force", *arguments]
+        code = call(given, Manner(outside=world.outside()))
+        return code, json.loads(Path("ab.json").read_text())
+
+    return run
+
+
+def stages(case: dict[str, Any]) -> list[str]:
+    return [pair["stage"] for pair in case["pairs"]]
+
+
+def test_equal_sides_pass_after_the_first_pairs(ab: Ab) -> None:
+    code, report = ab(World())
+    (case,) = report["cases"]
+    assert (code, report["verdict"], report["status"]) == (0, "pass", "complete")
+    assert stages(case) == ["screen"] * 10
+    assert case["confirmed"] is None
+
+
+def test_a_slower_candidate_fails_only_after_fresh_processes_show_it_again(ab: Ab) -> None:
+    world = World(ratio=steady(0.05))
+    code, report = ab(world)
+    (case,) = report["cases"]
+    assert (code, case["verdict"], case["confirmed"]) == (1, "fail", True)
+    assert stages(case) == ["screen"] * 10 + ["confirm"] * 10
+    assert 10 in world.pairs_at_ring, "the confirmation begins with an interpreter of its own"
+    assert case["ratio"]["value"] == pytest.approx(1.05, abs=0.005)
+    assert case["explanation"][0]["operator"] == "aten::mm"
+
+
+def test_the_change_of_a_confirmed_case_is_that_of_its_confirmation(ab: Ab) -> None:
+    first, second = steady(0.20), steady(0.05)
+    _, report = ab(World(ratio=lambda pair: (first if pair < 10 else second)(pair)))
+    assert report["cases"][0]["ratio"]["value"] == pytest.approx(1.05, abs=0.005)
+
+
+def test_what_fresh_processes_do_not_show_again_is_inconclusive(ab: Ab) -> None:
+    slow, same = steady(0.05), steady(0.0)
+    world = World(ratio=lambda pair: (slow if pair < 10 else same)(pair))
+    code, report = ab(world)
+    (case,) = report["cases"]
+    assert (code, case["verdict"], case["confirmed"]) == (0, "inconclusive", False)
+    assert "did not show it again" in case["why"]
+    assert ab(World(ratio=world.ratio), "--strict")[0] == 4
+
+
+def test_noise_asks_for_more_pairs_and_then_says_what_would_tell(ab: Ab) -> None:
+    world = World(ratio=lambda pair: 1.02 + (0.3 if pair % 2 else -0.3))
+    code, report = ab(world, "--max-pairs", "24")
+    (case,) = report["cases"]
+    assert (code, case["verdict"]) == (0, "inconclusive")
+    assert len(case["pairs"]) == 24
+    assert case["detectable"] > 0.03
+    assert case["needed"]["pairs"] > 24
+    assert case["needed"]["seconds"] == pytest.approx(case["needed"]["pairs"] * world.pair_s)
+
+
+def test_the_minutes_are_shared_out_over_the_cases_and_never_overrun(ab: Ab) -> None:
+    world = World(ratio=lambda pair: 1.02 + (0.3 if pair % 2 else -0.3))
+    code, report = ab(world, "--max-minutes", "1", suite=TWO_CASES)
+    assert code == 0
+    assert world.clock.seconds() <= 60.001
+    assert [len(case["pairs"]) for case in report["cases"]] == [15, 15]
+    assert all("the time was up" in case["why"] for case in report["cases"])
+
+
+def test_a_suspect_for_whom_no_time_is_left_is_inconclusive(ab: Ab) -> None:
+    code, report = ab(World(ratio=steady(0.05)), "--max-minutes", "0.4")
+    (case,) = report["cases"]
+    assert (code, case["verdict"], case["confirmed"]) == (0, "inconclusive", None)
+    assert "no time left to confirm" in case["why"]
+
+
+def test_an_interpreter_that_no_longer_starts_loses_nothing(ab: Ab, capsys: pytest.CaptureFixture[str]) -> None:
+    code, report = ab(World(no_ring=1))
+    (case,) = report["cases"]
+    assert code == 3
+    assert report["status"] == "interrupted"
+    assert len(case["pairs"]) == 5
+    assert "the interpreter did not start" in capsys.readouterr().err
+
+
+def test_an_interpreter_that_never_starts_is_an_error_and_writes_nothing(
+    ab: Ab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(FileNotFoundError):
+        ab(World(no_ring=0))
+    assert "the interpreter did not start" in capsys.readouterr().err
+
+
+def test_ctrl_c_keeps_every_whole_pair(ab: Ab) -> None:
+    code, report = ab(World(interrupt_at=7))
+    (case,) = report["cases"]
+    assert (code, report["status"], case["verdict"]) == (130, "interrupted", "inconclusive")
+    assert len(case["pairs"]) == 7
+    assert "interrupted" in case["why"]
+
+
+def test_ctrl_c_in_the_confirmation_does_not_make_a_fail(ab: Ab) -> None:
+    code, report = ab(World(ratio=steady(0.05), interrupt_at=14))
+    (case,) = report["cases"]
+    assert (code, case["verdict"]) == (130, "inconclusive")
+    assert stages(case).count("confirm") == 4
+    assert "interrupted before that was confirmed" in case["why"]
+
+
+def test_more_memory_is_confirmed_as_time_is(ab: Ab) -> None:
+    code, report = ab(World(memory=60_000_000))
+    (case,) = report["cases"]
+    assert (code, case["verdict"], case["confirmed"]) == (1, "fail", True)
+    assert "larger" in case["why"]
+    assert case["memory"]["value"] == pytest.approx(1.2)
+
+
+def test_one_operator_more_fails_however_fast_it_is_unless_counts_are_ignored(ab: Ab) -> None:
+    code, report = ab(World(operators=(10, 11), ratio=steady(-0.1)), "--candidate-set", "threads=1")
+    assert code == 1
+    assert "1 more operator calls (10 → 11), counted" in report["cases"][0]["why"]
+    assert ab(World(operators=(10, 11)), "--ignore-counts")[0] == 0
+
+
+def test_a_biased_machine_decides_nothing() -> None:
+    """The second baseline differs from the first: no change is believed, however sure it looks."""
+    side = Side(Case("m", threads=1), resnet18(), ())
+    seen = CaseSeen("m", PairPlan(side, side))
+    ripple = [0.001 * (number % 3) for number in range(10)]
+    seen.pairs = [pair(0.0 + each, null=0.02 + each) for each in ripple]
+    case = judge_case(seen, Rule(), None, interrupted=False)
+    assert case.verdict == "inconclusive"
+    assert "biased" in case.why
+    seen.pairs = [pair(each, null=each - 0.001) for each in ripple]
+    assert judge_case(seen, Rule(), None, interrupted=False).verdict == "pass"
+
+
+def resnet18() -> Any:
+    from bench.cli.model_options import spec_of
+
+    return spec_of("resnet18", "random")
+
+
+def pair(log_ratio: float, null: float) -> PairRecord:
+    return PairRecord(
+        stage="screen",
+        log_ratio=log_ratio,
+        null_log_ratio=null,
+        order="BCN",
+        seed=1,
+        seconds=2.0,
+        rounds=8,
+        calls_per_turn=1,
+        baseline_ms=10.0,
+        candidate_ms=10.0,
+    )
