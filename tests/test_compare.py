@@ -25,6 +25,7 @@ from builders import (
 from handmade import ON_CPU, a_case, a_result, a_round, compiled
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import JsonValue
 from stored import COMPILED, EAGER, SCRIPTED, report_of, result_near, rounds_near, stored, two
 
 from bench.cli import Manner, call
@@ -33,8 +34,10 @@ from bench.judge.conditions import Conditions, meaning
 from bench.judge.machines import across, names_of_anchors
 from bench.judge.ratios import Measured, difference, ratio
 from bench.judge.sides import Named
+from bench.judge.targets import judge
 from bench.metrics import METRICS
 from bench.plan.case import Case
+from bench.plan.suite import Target
 from bench.report.derive import PERCENTILES, derive_all
 from bench.report.lean import lean_report
 from bench.report.processes import measured, process_values
@@ -296,12 +299,25 @@ def test_stored_metrics_are_not_believed() -> None:
 @settings(max_examples=30)
 @given(st.lists(st.integers(0, 10**9), min_size=0, max_size=9))
 def test_a_lean_reading_keeps_every_median_to_the_bit(samples: list[int]) -> None:
-    report = report_of(result_near(EAGER, 24.2, rounds=[make_round(1, samples_ns=samples)]))
-    text = report.model_dump_json(by_alias=True)
-    lean, full = lean_report(text, "x", keep_calls=False), lean_report(text, "x", keep_calls=True)
+    rounds = [make_round(number, samples_ns=samples) for number in (1, 2, 3)]
+    text = report_of(result_near(EAGER, 24.2, rounds=rounds)).model_dump_json(by_alias=True)
+    lean, full = lean_report(text, "x", [P50]), lean_report(text, "x", None)
     assert len(lean.results[0].rounds[0].samples_ns) <= 2
     assert full.results[0].rounds[0].samples_ns == samples
     assert process_values(lean.results[0], P50) == process_values(parse_report(text, "x").results[0], P50)
+
+
+@pytest.mark.parametrize("metric", [P50, "latency.p95_ms", "latency.mean_ms", "throughput.items_per_s"])
+@pytest.mark.parametrize("processes", [1, 2, 3, 5])
+def test_targets_are_judged_alike_by_a_lean_reading(metric: str, processes: int) -> None:
+    rounds = [make_round(number, 24.2 * (1 + number / 100)) for number in range(1, processes + 1)]
+    report = report_of(result_near(EAGER, 24.2, rounds=rounds))
+    bound: dict[str, float] = {"min": 30} if metric.startswith("throughput") else {"max": 26}
+    targets: list[dict[str, JsonValue]] = [{"where": {}, "metric": metric, **bound}]
+    report = report.model_copy(update={"suite": report.suite.model_copy(update={"targets": targets})})
+    lean = lean_report(report.model_dump_json(by_alias=True), "x", [P50], with_targets=True)
+    wanted = [Target(where={}, metric=metric, **bound)]
+    assert judge(wanted, lean.results) == judge(wanted, report.results)
 
 
 # ---- what differs

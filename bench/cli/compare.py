@@ -76,7 +76,6 @@ def command(manner: Manner, /, **options: Any) -> int:
 def _compare(manner: Manner, asked: Asked) -> int:
     from bench.judge.compare import DEFAULT_METRIC, compare, is_comparable
     from bench.judge.sides import Named
-    from bench.report.lean import wants_calls
     from bench.show.exports.from_compare import of_comparison
 
     names = (asked.base, *asked.new)
@@ -84,8 +83,8 @@ def _compare(manner: Manner, asked: Asked) -> int:
         raise UsageError("only one report can come from standard input. Name the others by their paths.")
     check_beside(asked.exports, manner.json, asked.form, names)
     metrics = tuple(dict.fromkeys(asked.metrics)) or (DEFAULT_METRIC,)
-    keep_calls = wants_calls(metrics) or bool(asked.exports)  # some formats carry every call
-    named = [Named(name_of(name), read(name, keep_calls)) for name in names]
+    asked_for = None if asked.exports else metrics  # some formats carry every call
+    named = [Named(name_of(name), read(name, asked_for)) for name in names]
     if asked.across is not None:
         return _machines(manner, named, asked)
     comparison = compare(named[0], named[1:], metrics, asked.margin / 100, asked.allow)

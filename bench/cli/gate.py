@@ -78,11 +78,15 @@ def _gate(manner: Manner, asked: Asked) -> int:
     limits = [parse_limit(text) for text in dict.fromkeys(asked.fail_over or (DEFAULT_LIMIT,))]
     if asked.candidate == STDIN and asked.baseline == STDIN:
         raise UsageError("only one report can come from standard input. Name the other by its path.")
-    candidate = read(asked.candidate)
+    metrics = None if asked.exports else {limit.metric for limit in limits}  # some formats carry every call
+    candidate = read(asked.candidate, metrics, with_targets=True)
     baseline = asked.baseline or _baseline_of(candidate)
     check_beside(asked.exports, manner.json, asked.form, (asked.candidate, baseline))
     found = gate(
-        Named(name_of(baseline), read(baseline)), Named(name_of(asked.candidate), candidate), limits, asked.allow
+        Named(name_of(baseline), read(baseline, metrics)),
+        Named(name_of(asked.candidate), candidate),
+        limits,
+        asked.allow,
     )
     _show(manner, found, asked)
     for text in found.warnings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,14 @@ from bench.cli import Manner
 STDIN = "-"
 
 
-def read(name: str, keep_calls: bool = True) -> Any:
+def read(name: str, metrics: Collection[str] | None, with_targets: bool = False) -> Any:
     """The report.schema.Report in the file `name`, without stored metrics: a judge computes its own.
 
-    keep_calls: False where nobody asks for more than medians. Raises ReportError that names the file and what to do.
+    metrics, with_targets: as report.lean.lean_report has them. Raises ReportError that names the file and what to do.
     """
     from bench.report.lean import lean_report
 
-    return lean_report(text_of(name), name_of(name), keep_calls)
+    return lean_report(text_of(name), name_of(name), metrics, with_targets)
 
 
 def text_of(name: str) -> str:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
+from bench.judge.ratios import EXACT, SPEED, doubt
 from bench.metrics import METRICS
 from bench.plan.case import Case
 from bench.plan.suite import Target
@@ -17,12 +18,6 @@ from bench.report.derive import derive_all
 from bench.report.schema import CaseRecord, Reading, Result, TargetVerdict, Verdict
 
 Bound = Literal["max", "min"]
-
-# Counted, or the highest seen: there is no error to put an interval around.
-_EXACT = {"compile.graphs", "compile.graph_breaks", "gpu.temperature_c"}
-_FEWEST = 3  # processes, and steady ones among them, that a time needs to decide anything
-# Figures of timed calls: worthless where the output is another, unsure where times never settled.
-_SPEED = ("latency.", "throughput.", "speedup.", "energy.", "compile.break_even_calls")
 
 
 def judge(targets: Sequence[Target], results: Sequence[Result]) -> list[TargetVerdict]:
@@ -70,30 +65,15 @@ def _decide(result: Result, metric: str, reading: Reading, bound: Bound, limit: 
     """The verdict and what is to be said with it."""
     if reading.value is None and reading.low is None and reading.high is None:
         return "unavailable", reading.reason or "no value"
-    if metric.startswith(_SPEED):
-        if result.equivalence.status == "different":
-            return "unavailable", "the output differs from eager's"
-        doubt = _doubt(result)
-        if doubt:
-            return "inconclusive", doubt
-    low, high = (reading.value, reading.value) if metric in _EXACT else (reading.low, reading.high)
+    if metric.startswith(SPEED) and result.equivalence.status == "different":
+        return "unavailable", "the output differs from eager's"
+    why = doubt(metric, result)
+    if why:
+        return "inconclusive", why
+    low, high = (reading.value, reading.value) if metric in EXACT else (reading.low, reading.high)
     if low is None and high is None:
         return "inconclusive", _no_interval(reading)
     return _against(low, high, bound, limit), reading.reason or ""
-
-
-def _doubt(result: Result) -> str:
-    """Why no time of this case can decide anything; empty where it can."""
-    if len(result.rounds) < _FEWEST:
-        return "fewer than three processes, so how far they differ is not known"
-    steady = sum(each.warm_up.steady for each in result.rounds)
-    if steady == 0:
-        return "the times never became steady"
-    if steady < _FEWEST:
-        return f"the times became steady in only {steady} of {len(result.rounds)} processes"
-    if all(any(flag.startswith("invalid") for flag in each.noise) for each in result.rounds):
-        return "every round was too noisy to count"
-    return ""
 
 
 def _no_interval(reading: Reading) -> str:
