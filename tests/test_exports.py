@@ -610,6 +610,15 @@ def test_pytest_benchmark_compares_what_was_exported(tmp_path: Path) -> None:
     assert "resnet50-cpu-b8-compile" not in printed  # it crashed: no samples
 
 
+def test_pytest_benchmark_is_told_the_commit_that_was_measured_as_far_as_it_is_known() -> None:
+    unknown = {"value": None, "reason": "no branch is checked out"}
+    environment = make_environment(git={"commit": "c0ffee", "branch": unknown, "dirty": True})
+    run = of_report(make_report([make_result(Case("m"))], environments={"e": environment}))
+    ab = of_ab(an_ab_report().model_copy(update={"candidate": SideRecord(label="c", git={"commit": "c0ffee"})}))
+    assert json.loads(pytest_benchmark.text(run))["commit_info"] == {"id": "c0ffee", "dirty": True}
+    assert json.loads(pytest_benchmark.text(ab))["commit_info"] == {"id": "c0ffee"}
+
+
 def test_pytest_benchmark_takes_a_name_of_any_kind_and_one_sample(tmp_path: Path) -> None:
     record = a_record(an_outcome(OWN, samples_s=(0.5,)), host="")
     assert json.loads(pytest_benchmark.text(record))["machine_info"] == {}

@@ -8,7 +8,7 @@ from statistics import median
 from bench.report.ab import AbCase, AbReport, AbVerdict, OperatorChange
 from bench.report.schema import Reading
 from bench.show.exports.from_run import failure_text
-from bench.show.exports.record import Outcome, Record, Word
+from bench.show.exports.record import Outcome, Record, Word, known_git
 
 _WORDS: dict[AbVerdict, Word] = {
     "pass": "passed",
@@ -36,6 +36,7 @@ def of_ab(report: AbReport) -> Record:
         host=", ".join(hosts),
         outcomes=tuple(_outcome(case) for case in report.cases),
         notes=tuple(notes),
+        git=known_git(report.candidate.git),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.judge.compare import Compared, Comparison, Pair, Word
+from bench.judge.sides import Side
 from bench.metrics import with_unit
 from bench.report.schema import Reading, Report
 from bench.show.exports import record
@@ -50,7 +51,13 @@ def of_comparison(comparison: Comparison, others: Sequence[Report]) -> Record:
         host=last.host,
         outcomes=outcomes,
         notes=(*comparison.warnings, *dict.fromkeys(_differences(comparison))),
+        git=git_of(last),
     )
+
+
+def git_of(side: Side) -> dict[str, str | bool]:
+    """What is known of the code of a side."""
+    return {} if side.commit is None else {"commit": side.commit, "dirty": side.dirty}
 
 
 def _differences(comparison: Comparison) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bench.judge.gate import Check, Gate, GateVerdict
 from bench.report.schema import Report, TargetVerdict, Verdict
 from bench.show.exports import record
-from bench.show.exports.from_compare import figure
+from bench.show.exports.from_compare import figure, git_of
 from bench.show.exports.from_run import samples_s, seconds, target_sentence
 from bench.show.exports.record import Outcome, Record
 from bench.show.words import count, duration
@@ -42,6 +42,7 @@ def of_gate(gate: Gate, candidate: Report) -> Record:
         host=gate.candidate.host,
         outcomes=tuple(_outcome(checks, gate.targets, candidate) for checks in cases.values()),
         notes=(*gate.warnings, *blocking),
+        git=git_of(gate.candidate),
     )
 
 

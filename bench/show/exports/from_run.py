@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bench.metrics import METRICS, format_value, with_unit
 from bench.report.schema import Failure, Report, Result, TargetVerdict
-from bench.show.exports.record import Outcome, Record, Word
+from bench.show.exports.record import Outcome, Record, Word, known_git
 from bench.show.words import FAILED, outcome
 
 _OPEN = ("inconclusive", "unavailable")
@@ -28,6 +28,7 @@ def of_report(report: Report) -> Record:
         host=", ".join(hosts),
         outcomes=tuple(_outcome(report, result) for result in report.results),
         notes=notes,
+        git=next((known_git(each.git) for each in report.environments.values()), {}),
     )
 
 

@@ -20,7 +20,7 @@ def text(record: Record) -> str:
     """The record's samples with the statistics that pytest-benchmark computes."""
     document = {
         "machine_info": {"node": one_line(record.host)} if record.host else {},
-        "commit_info": {},
+        "commit_info": {{"commit": "id"}.get(name, name): value for name, value in record.git.items()},
         "benchmarks": [_benchmark(record, each) for each in record.outcomes if sum(each.samples_s) > 0],
         "datetime": one_line(record.started_at),
         "version": _WRITTEN_AS,

@@ -40,7 +40,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One command's result. `verdict` is its overall word; `failed` is True where the command's exit code is 1 or 3."""
+    """One command's result. `verdict` is its overall word; `failed` is True where the command's exit code is 1 or 3.
+
+    git: commit, branch and dirty of what was measured, of the newest side; what is not known is left out.
+    """
 
     kind: Kind
     suite: str
@@ -51,3 +54,9 @@ class Record:
     host: str
     outcomes: tuple[Outcome, ...]
     notes: tuple[str, ...] = ()
+    git: Mapping[str, str | bool] = field(default_factory=dict)
+
+
+def known_git(facts: Mapping[str, object]) -> dict[str, str | bool]:
+    """Of a report's facts about git, those that are known."""
+    return {name: each for name in ("commit", "branch", "dirty") if isinstance(each := facts.get(name), str | bool)}
