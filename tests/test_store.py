@@ -128,6 +128,18 @@ def test_an_existing_file_is_kept_unless_it_may_be_replaced(tmp_path: Path) -> N
     assert [each.name for each in tmp_path.iterdir()] == ["r.json"]
 
 
+def test_a_pipe_is_written_into_and_stays_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_text("whole\n", pipe, replace=True)
+        assert os.read(reader, 100) == b"whole\n"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+
+
 def test_an_unwritable_place_is_named_and_nothing_is_left(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot write"):

@@ -123,12 +123,18 @@ def write_report(report: Report, path: Path, replace: bool = False) -> None:
 
 
 def write_text(text: str, path: Path, replace: bool = False) -> None:
-    """Write a whole file under a name of its own, then give it its name in one step."""
+    """Write a whole file under a name of its own, then give it its name in one step.
+
+    A device or a pipe is written into, never replaced. Raises OutputError.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(_cannot("write in", path.parent, error)) from error
     try:
+        if replace and path.exists() and not path.is_file() and not path.is_dir():
+            path.write_text(text, encoding="utf-8")
+            return
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
