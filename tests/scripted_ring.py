@@ -15,6 +15,7 @@ from bench.measure.turns import UNCOUNTED_ROUNDS
 
 CANDIDATE = ("SIDE", "candidate")  # in its environment: `--candidate-env SIDE=candidate`
 ROUNDS = UNCOUNTED_ROUNDS + 8
+OUTPUT = {"shapes": [[1, 2]], "values": [1.0, -2.0], "largest": 2.0, "finite": True}
 BASELINE_NS = 10_000_000
 TORCH = {"version": "2.13.0+cpu", "cpu_capability": "AVX2", "flags": {}, "threads": {"intra": 2, "inter": 2}}
 
@@ -38,6 +39,7 @@ class World:
     no_ring: int | None = None
     memory: int = 50_000_000
     operators: tuple[int, int] = (10, 10)
+    outputs: tuple[Mapping[str, Any], Mapping[str, Any]] = (OUTPUT, OUTPUT)
     torch: Mapping[str, Any] = field(default_factory=lambda: TORCH)
     clock: FakeClock = field(default_factory=FakeClock)
     rings: int = 0
@@ -111,7 +113,8 @@ class _ScriptedRing:
         }
         if seat["count"]:
             calls = world.operators[is_candidate]
-            yield {"event": "counted", "seat": number, "operator_calls": calls, "allocated_bytes": 4096}
+            told = {"operator_calls": calls, "allocated_bytes": 4096, "output": world.outputs[is_candidate]}
+            yield {"event": "counted", "seat": number, **told}
         for _ in range(seat["profile_laps"]):
             own_ns = BASELINE_NS * factor
             yield {

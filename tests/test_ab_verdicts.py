@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from builders import case_record
 from scripted_ring import World, steady
 
 from bench.ab.verdict import CaseSeen, judge_case
 from bench.cli import Manner, call
+from bench.judge.outputs import compare_outputs
 from bench.judge.pairs import Rule
 from bench.measure.pairs import PairPlan
 from bench.plan.case import Case
@@ -150,6 +152,15 @@ def test_more_memory_is_confirmed_as_time_is(ab: Ab) -> None:
     assert (code, case["verdict"], case["confirmed"]) == (1, "fail", True)
     assert "larger" in case["why"]
     assert case["memory"]["value"] == pytest.approx(1.2)
+    assert ab(World(memory=60_000_000), "--ignore-memory")[0] == 0
+
+
+def test_a_suspect_that_was_not_confirmed_is_told_the_pairs_of_its_confirmation(ab: Ab) -> None:
+    world = World(ratio=steady(-0.1), memory=60_000_000)
+    _, report = ab(world, "--max-minutes", "0.4")
+    (case,) = report["cases"]
+    assert "looks larger; there was no time left to confirm" in case["why"]
+    assert len(case["pairs"]) + case["needed"]["pairs"] == 20
 
 
 def test_one_operator_more_fails_however_fast_it_is_unless_counts_are_ignored(ab: Ab) -> None:
@@ -191,3 +202,57 @@ def pair(log_ratio: float, null: float) -> PairRecord:
         baseline_ms=10.0,
         candidate_ms=10.0,
     )
+
+
+# ---- outputs
+
+
+def output(*values: float, shape: tuple[int, ...] = (1, 3), finite: bool = True) -> dict[str, Any]:
+    largest = max(map(abs, values), default=0.0)
+    return {"shapes": [list(shape)], "values": list(values), "largest": largest, "finite": finite}
+
+
+ANSWER = output(1.0, 2.0, -4.0)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "status", "says"),
+    [
+        (ANSWER, "same", ""),
+        (output(1.001, 2.0, -4.0), "same", ""),
+        (output(1.0, 3.0, -4.0), "different", "by 25 % of the largest value"),
+        (output(1.0, 2.0, -4.0, shape=(1, 3, 1)), "different", "other shapes: 1×3 → 1×3×1"),
+        (output(finite=False), "different", "the candidate's holds NaN or infinity"),
+    ],
+)
+def test_sides_that_answer_differently_are_said_to_and_the_verdict_stays(
+    ab: Ab, capsys: pytest.CaptureFixture[str], candidate: dict[str, Any], status: str, says: str
+) -> None:
+    code, report = ab(World(outputs=(ANSWER, candidate)))
+    assert (code, report["verdict"]) == (0, "pass")
+    assert report["cases"][0]["outputs"]["status"] == status
+    text = " ".join(capsys.readouterr().out.split())
+    assert says in text
+    assert ("do not compute the same" in text) == (status == "different")
+
+
+@pytest.mark.parametrize(
+    ("samples", "reason"),
+    [
+        ({"baseline": ANSWER, "candidate": ANSWER, "null": output(1.0, 3.0, -4.0)}, "otherwise each time"),
+        ({"baseline": output(finite=False), "candidate": output(finite=False)}, "NaN or infinity"),
+        ({"baseline": output(shape=()), "candidate": output(shape=())}, "no tensor"),
+        ({"baseline": ANSWER}, "no output was looked at"),
+    ],
+)
+def test_outputs_that_say_nothing_are_not_compared(samples: dict[str, Any], reason: str) -> None:
+    record = case_record(Case("m"))
+    found = compare_outputs(samples, record, record)
+    assert found.status == "not compared"
+    assert reason in (found.reason or "")
+
+
+def test_other_inputs_have_other_outputs() -> None:
+    samples = {"baseline": ANSWER, "candidate": output(1.0, 3.0, -4.0)}
+    found = compare_outputs(samples, case_record(Case("m")), case_record(Case("m", batch_size=2)))
+    assert (found.status, found.reason) == ("not compared", "the sides have other inputs")

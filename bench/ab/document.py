@@ -80,6 +80,7 @@ def settings_of(rule: Rule, plan: PairPlan, max_seconds: float | None, *, judge_
         turn_ms=plan.turn_ns / 1e6,
         null_arm=plan.null_arm,
         judge_counts=judge_counts,
+        judge_memory=rule.judge_memory,
         seed=seed,
     )
 

@@ -182,6 +182,7 @@ class Run:
         seen.pairs.append(outcome.record)
         if count:
             seen.counts.append(outcome.counts)
+            seen.outputs = seen.outputs or outcome.outputs
         ratios = seen.log_ratios(stage)
         finding = judge.screen(ratios, self.rule) if stage == "screen" else judge.find(ratios, self.rule)
         more = judge.still_wanted(ratios, self.rule) if stage == "screen" else planned - len(ratios)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.judge import pairs as judge
+from bench.judge.outputs import compare_outputs
 from bench.measure.pairs import PairPlan, Stage
 from bench.report.ab import AbCase, Count, NullArm, OperatorChange, PairRecord, Ratio, SideFailure
 from bench.report.schema import CaseRecord
@@ -27,6 +28,7 @@ class CaseSeen:
     counts_why_not: str = ""
     pairs: list[PairRecord] = field(default_factory=list)
     counts: list[Mapping[str, Mapping[str, Any]]] = field(default_factory=list)
+    outputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     explanation: Sequence[OperatorChange] = ()
     failure: SideFailure | None = None
     confirm_done: bool = False
@@ -50,7 +52,7 @@ def time_suspect(seen: CaseSeen, rule: judge.Rule) -> bool:
 
 def memory_suspect(seen: CaseSeen, rule: judge.Rule) -> bool:
     """Whether the screening would fail the case's memory."""
-    found = judge.memory_finding(seen.of("screen"), rule)
+    found = judge.memory_finding(seen.of("screen"), rule) if rule.judge_memory else None
     return found is not None and found.word == "fail"
 
 
@@ -64,15 +66,13 @@ def judge_case(seen: CaseSeen, rule: judge.Rule, confirmed: bool | None, interru
     null = judge.null_arm(seen.pairs, rule)
     first, second = (*seen.counts, None, None)[:2]
     counts = {} if first is None else judge.judge_counts(first, second, seen.counts_why_not)
+    records = [CaseRecord(id=side.case.id, **side.case.axes) for side in (seen.plan.baseline, seen.plan.candidate)]
     verdict, why = _decide(seen, rule, finding, confirmed=confirmed, null=null, counts=counts, interrupted=interrupted)
-    wanted = finding.needed_pairs if verdict == "inconclusive" else None
-    if verdict == "inconclusive" and wanted is None and seen.pairs:
-        left = judge.still_wanted(seen.log_ratios("screen"), rule)
-        wanted = len(deciding) + (left or judge.confirm_pairs(len(seen.of("screen")), 1, rule))
+    wanted = _wanted(seen, rule, finding, confirmed) if verdict == "inconclusive" and seen.pairs else None
     return AbCase(
         case=seen.name,
-        baseline=CaseRecord(id=seen.plan.baseline.case.id, **seen.plan.baseline.case.axes),
-        candidate=CaseRecord(id=seen.plan.candidate.case.id, **seen.plan.candidate.case.axes),
+        baseline=records[0],
+        candidate=records[1],
         verdict=verdict,
         why=why,
         ratio=finding.ratio,
@@ -84,12 +84,26 @@ def judge_case(seen: CaseSeen, rule: judge.Rule, confirmed: bool | None, interru
         memory=Ratio(value=None, reason="memory could not be read") if memory is None else memory.ratio,
         null_arm=null,
         counts=counts,
+        outputs=compare_outputs(seen.outputs, *records),
         explanation=list(seen.explanation),
         failure=seen.failure,
         seconds=seen.seconds,
         pairs=list(seen.pairs),
         notes=list(seen.notes),
     )
+
+
+def _wanted(seen: CaseSeen, rule: judge.Rule, finding: judge.Finding, confirmed: bool | None) -> int | None:
+    """How many pairs in all, of those that decide, would settle a case that is open; None where too many."""
+    screened = len(seen.of("screen"))
+    again = judge.confirm_pairs(screened, 1, rule)
+    if confirmed is not None:
+        return len(seen.of("confirm")) + again
+    if time_suspect(seen, rule) or memory_suspect(seen, rule):
+        return screened + again - len(seen.of("confirm"))
+    if finding.word == "inconclusive":
+        return finding.needed_pairs
+    return screened + judge.still_wanted(seen.log_ratios("screen"), rule)
 
 
 def _decide(

@@ -29,6 +29,7 @@ from bench.errors import LaunchError
 @click.option("--max-pairs", type=click.IntRange(10), default=64, show_default=True, help="Of one stage of one case.")
 @click.option("--no-null-arm", is_flag=True, help="No second baseline: where three copies do not fit in memory.")
 @click.option("--ignore-counts", is_flag=True, help="Show what is counted (operators, bytes), do not judge it.")
+@click.option("--ignore-memory", is_flag=True, help="Show the model's memory, do not judge it.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), metavar="N", help="Of weights, inputs and order.")
 @click.option(
     "-o", "--output", metavar="PATH", help="Where the report goes; - is standard output.  [default: reports/]"

@@ -94,7 +94,12 @@ def take_order(options: dict[str, Any], path: Path | None) -> Iterator[Order]:
     from bench.plan.select import select
     from bench.plan.suite import find_suite, read_suite
 
-    rule = Rule(fail_over=options["fail_over"], ignore=options["ignore"], max_pairs=options["max_pairs"])
+    rule = Rule(
+        fail_over=options["fail_over"],
+        ignore=options["ignore"],
+        max_pairs=options["max_pairs"],
+        judge_memory=not options["ignore_memory"],
+    )
     if rule.fail_over < rule.ignore + 0.0049:
         raise UsageError("--fail-over must be at least half a percent above --ignore: between them nothing is decided")
     suite = read_suite(find_suite(options["suite_name"], Path.cwd()))

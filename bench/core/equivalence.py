@@ -18,6 +18,8 @@ from bench.core.models import Inputs, map_tensors, tensors_of
 # Relative to the largest output: some ten roundings of each type's epsilon.
 FLOOR = {torch.float32: 2e-6, torch.bfloat16: 2e-2, torch.float16: 2e-3, torch.float64: 1e-12}
 
+MOST_VALUES = 256
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -58,6 +60,31 @@ def compare(candidate: Any, eager: torch.nn.Module, inputs: Inputs) -> Compariso
         tolerance=tolerance,
         reason=reason if equal else _explain(distance, tolerance),
     )
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some of an output, as far as it travels between processes: every tensor's shape, and at most `MOST_VALUES` of
+    all values, evenly spread; `largest` of all absolute ones, and whether all are finite."""
+
+    shapes: list[list[int]]
+    values: list[float]
+    largest: float | None
+    finite: bool
+
+
+def sample(output: Any) -> Sample:
+    """The sample of a model's output; empty where it holds no tensor."""
+    tensors = [tensor for tensor in tensors_of(output) if tensor.numel()]
+    flat = [tensor.detach().reshape(-1).to("cpu", torch.float64) for tensor in tensors]
+    finite = all(bool(torch.isfinite(each).all()) for each in flat)
+    values = []
+    for each in flat:
+        places = torch.linspace(0, each.numel() - 1, min(each.numel(), max(MOST_VALUES // len(flat), 1)))
+        values += each[places.round().long()].tolist()
+    largest = max((_largest(each) for each in flat), default=0.0)
+    shapes = [list(tensor.shape) for tensor in tensors]
+    return Sample(shapes, values if finite else [], largest if finite else None, finite)
 
 
 def run(model: Any, inputs: Inputs) -> Any:

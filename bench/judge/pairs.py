@@ -42,7 +42,7 @@ class Rule:
 
     alpha_fail: of failing a candidate that is at most `ignore` slower, before confirmation · alpha_pass: of passing
     one that is `fail_over` slower · max_pairs: of one stage of one case ·
-    cases: that are judged together.
+    cases: that are judged together · judge_memory: whether more memory can fail a candidate.
     """
 
     fail_over: float = 0.03
@@ -52,6 +52,7 @@ class Rule:
     first_pairs: int = 10
     max_pairs: int = 64
     cases: int = 1
+    judge_memory: bool = True
 
     @property
     def alpha_confirm(self) -> float:

@@ -66,11 +66,15 @@ class PairPlan:
 
 @dataclass(frozen=True)
 class PairSeen:
-    """What became of one pair: a record, or the side that failed. By role: what was counted, and profile laps."""
+    """What became of one pair: a record, or the side that failed.
+
+    By role: what was counted, a sample of the output, and profile laps.
+    """
 
     record: PairRecord | None
     failure: SideFailure | None = None
     counts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    outputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     profiles: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -150,6 +154,7 @@ def measure_pair(
         seen.record(stage, order, order_seed, now() - start),
         None,
         {role: {**seen.counts.get(role, {}), **_compiled_counts(seen.turns[role])} for role in roles},
+        seen.outputs,
         seen.profiles,
         tuple(dict.fromkeys(seen.notes)),
     )
@@ -222,6 +227,7 @@ class _Pair:
         self.flags: list[str] = []
         self.turns: dict[str, Mapping[str, Any]] = {}
         self.counts: dict[str, Mapping[str, Any]] = {}
+        self.outputs: dict[str, Mapping[str, Any]] = {}
         self.profiles: dict[str, list[Mapping[str, Any]]] = {}
         self.notes: list[str] = []
 
@@ -257,6 +263,7 @@ class _Pair:
             self.notes += message["notes"]
         elif what == "counted":
             self.counts[role] = {key: message[key] for key in ("operator_calls", "allocated_bytes")}
+            self.outputs[role] = message["output"]
         elif what == "profiled":
             self.profiles.setdefault(role, []).append(message)
 

@@ -29,7 +29,7 @@ from typing import IO, Any
 
 import torch
 
-from bench.core import devices, modes, operators
+from bench.core import devices, equivalence, modes, operators
 from bench.core.accuracy import evaluate
 from bench.core.dataset import read_dataset, sample
 from bench.core.session import InferenceSession
@@ -139,6 +139,13 @@ class RingEdge(TorchEdge):
     def counts(self, session: Session, call: Call) -> dict[str, Any]:
         """The fields of a core.operators.Counted."""
         return vars(operators.count(call, session.wait, session.device))
+
+    def output(self, session: Session) -> dict[str, Any]:
+        """A sample of what the model answers."""
+        assert isinstance(session, InferenceSession)
+        answer = session.infer()
+        session.wait()
+        return vars(equivalence.sample(answer))
 
     def profiled(self, session: Session, call: Call, calls: int) -> dict[str, Any]:
         """The fields of a core.operators.Profiled."""

@@ -82,6 +82,9 @@ class RingEdge(Edge, Protocol):
     def counts(self, session: Session, call: Call) -> dict[str, Any]:
         """Operators and bytes of one call, counted."""
 
+    def output(self, session: Session) -> dict[str, Any]:
+        """A sample of what the model answers, to be held against the other side's."""
+
     def profiled(self, session: Session, call: Call, calls: int) -> dict[str, Any]:
         """Operators of `calls` calls, timed."""
 
@@ -155,7 +158,7 @@ def _take_turns(seat: Seat, edge: RingEdge, say: Emit) -> None:
         ring.pass_on_in_order()
         if seat.count:
             ring.await_turn()
-            say({"event": "counted", **edge.counts(session, call)})
+            say({"event": "counted", **edge.counts(session, call), "output": edge.output(session)})
             ring.pass_on_in_order()
         for _ in range(seat.profile_laps):
             ring.await_turn()

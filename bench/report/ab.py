@@ -52,6 +52,7 @@ class Settings(Record):
     turn_ms: float
     null_arm: bool
     judge_counts: bool
+    judge_memory: bool = True
     seed: int
 
 
@@ -87,6 +88,14 @@ class Count(Record):
     baseline: int | None
     candidate: int | None
     verdict: Literal["same", "more", "fewer", "not judged"]
+    reason: str | None = None
+
+
+class Outputs(Record):
+    """Whether both sides answer the same to the same inputs. `max_rel`: largest difference over the largest value."""
+
+    status: Literal["same", "different", "not compared"]
+    max_rel: float | None = None
     reason: str | None = None
 
 
@@ -149,6 +158,7 @@ class AbCase(Record):
     memory: Ratio
     null_arm: NullArm | None = None
     counts: dict[str, Count] = {}
+    outputs: Outputs = Outputs(status="not compared")
     explanation: list[OperatorChange] = []
     failure: SideFailure | None = None
     seconds: float = 0.0

@@ -193,9 +193,19 @@ def _notes(report: AbReport) -> list[str]:
             f"the baseline against a second baseline: {change_words(arm.ratio)}"
             + (": this machine is biased now" if arm.biased else "")
         )
+    notes += [f"{clean(case.case)}: {output_words(case)}" for case in report.cases if output_words(case)]
     for case in report.cases:
         notes += [f"{clean(case.case)}: {clean(note)}" for note in case.notes]
     return notes
+
+
+def output_words(case: AbCase) -> str:
+    """What is to be said of the sides' outputs; nothing where they agree, or nobody looked."""
+    if case.outputs.status != "different":
+        return ""
+    far = "" if case.outputs.max_rel is None else f" by {100 * case.outputs.max_rel:.2g} % of the largest value"
+    why = f" ({clean(case.outputs.reason)})" if case.outputs.reason else ""
+    return f"the sides answer differently{far}{why}: they do not compute the same"
 
 
 def _verdict(report: AbReport, width: int) -> list[RenderableType]:

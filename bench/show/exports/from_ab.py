@@ -9,6 +9,7 @@ from bench.report.ab import AbCase, AbReport, AbVerdict, OperatorChange
 from bench.report.schema import Reading
 from bench.show.exports.from_run import failure_text
 from bench.show.exports.record import Outcome, Record, Word, known_git
+from bench.show.versus import output_words
 
 _WORDS: dict[AbVerdict, Word] = {
     "pass": "passed",
@@ -75,6 +76,8 @@ def _details(case: AbCase) -> Iterator[str]:
     ]
     if counted:
         yield "\n".join(counted)
+    if output_words(case):
+        yield output_words(case)
     if case.notes:
         yield "\n".join(case.notes)
 
