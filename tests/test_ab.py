@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+
+from bench.ab.scratch import scratch
+from bench.ab.worktrees import checkouts
+from bench.errors import CaseError
+from bench.measure.turns import refuse_strays
 
 pytestmark = pytest.mark.real
 
@@ -129,6 +136,7 @@ def test_a_side_that_crashes_is_a_verdict_that_names_it(repository: Path) -> Non
         (("--fail-over", "much"), "no share"),
         (("--export", "junti=x"), "junit"),
         (("-k", "resnet"), "selects none"),
+        (("-o", "suite.toml/ab.json"), "cannot write"),
     ],
 )
 def test_what_cannot_be_is_said_before_anything_runs(repository: Path, arguments: tuple[str, ...], says: str) -> None:
@@ -137,6 +145,13 @@ def test_what_cannot_be_is_said_before_anything_runs(repository: Path, arguments
     assert says in done.stderr
     assert "Traceback" not in done.stderr
     assert not (repository / "reports").exists()
+
+
+def test_a_ref_changes_nothing_where_no_code_is_the_persons_own(repository: Path) -> None:
+    (repository / "suite.toml").write_text('schema = 1\nname = "mine"\n[matrix]\nmodel = ["resnet18"]\n')
+    done = ab(repository, "--baseline-ref", "HEAD")
+    assert done.returncode == 2
+    assert "--baseline-ref changes nothing" in done.stderr
 
 
 def test_a_ref_without_a_repository_is_said(tmp_path: Path) -> None:
@@ -155,19 +170,60 @@ def test_an_interpreter_without_torch_is_said(repository: Path, tmp_path: Path) 
     assert "Traceback" not in done.stderr
 
 
-def test_a_worktree_that_a_killed_run_left_is_removed(repository: Path, tmp_path: Path) -> None:
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    left = tmp_path / "elsewhere" / f"bench-ab-{dead.pid}-x" / "0-abc"
-    git(repository, "worktree", "add", "--detach", "-q", str(left))
-    from bench.ab.worktrees import checkouts
-
-    with checkouts(repository, ["HEAD"]) as (made,):
+def test_what_a_killed_run_left_is_removed_and_what_others_have_is_not(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its folder holds a lock file that nobody holds; a person's own folder of that name holds none."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    theirs = tmp_path / "bench-ab-demo" / "0-abc"
+    git(repository, "worktree", "add", "--detach", "-q", str(theirs))
+    killed = (
+        "import os\nfrom bench.ab.scratch import scratch\nwith scratch() as f:\n    print(f, flush=True)\n    input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", killed],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    ) as process:
+        assert process.stdout is not None
+        left = Path(process.stdout.readline().decode().strip())
+        git(repository, "worktree", "add", "--detach", "-q", str(left / "0-abc"))
+        with scratch() as folder:
+            assert left.exists(), "its run is alive"
+        process.kill()
+    with scratch() as folder, checkouts(repository, ["HEAD"], folder) as (made,):
         assert (made.folder / "net.py").exists()
         assert made.instead_of(str(repository / "net.py")) == str(made.folder / "net.py")
         assert not left.exists()
-    assert git(repository, "worktree", "list").count("\n") == 1
-    assert not made.folder.exists()
+    assert not folder.exists()
+    assert theirs.exists()
+    assert git(repository, "worktree", "list").count("\n") == 2
+
+
+def test_code_of_the_working_tree_is_refused_where_a_commit_is_measured(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (repository / "stray_of_a_test.py").write_text("")
+    monkeypatch.syspath_prepend(str(repository))
+    refuse_strays(str(repository))
+    importlib.import_module("stray_of_a_test")
+    refuse_strays(str(repository / "elsewhere"))
+    with pytest.raises(CaseError, match="stray_of_a_test was loaded from the working tree"):
+        refuse_strays(str(repository))
+
+
+def test_a_folder_that_the_commit_lacks_does_not_lend_it_the_working_trees_code(repository: Path) -> None:
+    """The candidate moved its code to lib/; the baseline has it beside the suite, and is measured from there."""
+    slower = "y = self.layer(x)\n        for _ in range(2):\n            y = torch.softmax(y, 1)\n        return y"
+    (repository / "lib").mkdir()
+    (repository / "lib" / "net.py").write_text(NET.replace("return self.layer(x)", slower))
+    (repository / "net.py").unlink()
+    (repository / "suite.toml").write_text(SUITE.replace('["."]', '["lib"]'))
+    done = ab(repository, "--baseline-ref", "HEAD", "--max-minutes", "0.2", "-o", "ab.json")
+    assert done.returncode == 1, done.stderr
+    counts = report(repository)["cases"][0]["counts"]["operator_calls"]
+    assert counts["candidate"] > counts["baseline"]
 
 
 def test_ctrl_c_reports_what_is_known_and_leaves_nothing(repository: Path) -> None:

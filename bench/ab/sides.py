@@ -116,6 +116,11 @@ def pair_up(
     return list(seen.values())
 
 
+def has_own_code(spec: ModelSpec) -> bool:
+    """Whether anything of the model comes from files of the person's own: a factory, inputs, transforms, weights."""
+    return ":" in spec.factory or bool(spec.inputs or spec.preprocess) or Path(spec.weights).is_absolute()
+
+
 def name_of(baseline: Side, candidate: Side) -> str:
     """The case's id; both where the sides run different ones."""
     one, other = baseline.case.id, candidate.case.id
@@ -139,12 +144,14 @@ def _side(suite: Suite, case: Case, difference: Difference) -> Side:
         python=difference.python or sys.executable,
         environment=dict(difference.environment),
         slowdown=difference.slowdown,
+        not_from="" if checkout is None else str(checkout.top),
     )
 
 
 def _spec_in(checkout: Checkout, spec: ModelSpec) -> ModelSpec:
-    is_file = Path(spec.weights).is_absolute()
-    return dataclasses.replace(spec, weights=checkout.instead_of(spec.weights)) if is_file else spec
+    """The weights of the commit; where it has none at that place, those that lie there now, as for ignored files."""
+    is_in = Path(spec.weights).is_absolute() and checkout.holds(spec.weights)
+    return dataclasses.replace(spec, weights=checkout.instead_of(spec.weights)) if is_in else spec
 
 
 def _value(axis: str, text: str) -> Any:

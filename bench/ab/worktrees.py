@@ -1,12 +1,10 @@
-"""Git worktrees for the sides of a comparison: made for one run, gone after it, and after a killed one at the next."""
+"""Git worktrees for the sides of a comparison: made for one run, and gone after it."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +12,7 @@ from pathlib import Path
 
 from bench.errors import UsageError
 
-_PREFIX = "bench-ab-"
+_NO_HOOKS = ("-c", "core.hooksPath=/dev/null")  # a checkout of ours is not a person's
 _GIT_S = 120.0
 # The folder decides which repository is meant, not a git hook that bench may run under.
 _GIT_PLACES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX")
@@ -30,11 +28,14 @@ class Checkout:
     folder: Path
 
     def instead_of(self, path: str) -> str:
-        """Where `path`, absolute, lies in this checkout; itself where it is outside of the repository or not in it."""
+        """Where `path`, absolute, lies in this checkout, be it there or not; itself outside of the repository."""
         with contextlib.suppress(ValueError):
-            here = self.folder / Path(path).resolve().relative_to(self.top)
-            return str(here) if here.exists() else path
+            return str(self.folder / Path(path).resolve().relative_to(self.top))
         return path
+
+    def holds(self, path: str) -> bool:
+        """Whether the file at `path` is one of this commit."""
+        return Path(self.instead_of(path)).is_file()
 
 
 def repository(folder: Path) -> Path:
@@ -65,57 +66,26 @@ def state(top: Path) -> tuple[str, bool]:
 
 
 @contextmanager
-def checkouts(top: Path, refs: Sequence[str]) -> Iterator[list[Checkout]]:
-    """Each of `refs` in a folder of its own while the context lasts. Raises UsageError for a ref that is none.
+def checkouts(top: Path, refs: Sequence[str], place: Path) -> Iterator[list[Checkout]]:
+    """Each of `refs` in a folder of its own under `place` while the context lasts.
 
-    What killed runs left is removed first: their folders' names hold the id of the process that made them.
+    Raises UsageError for a ref that is none. What killed runs left of theirs is forgotten first.
     """
-    sweep(top)
+    _git(top, "worktree", "prune")
     commits = [commit_of(top, ref) for ref in refs]
-    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
     made: list[Checkout] = []
     try:
         for number, (ref, commit) in enumerate(zip(refs, commits, strict=True)):
-            place = folder / f"{number}-{commit[:12]}"
-            done = _git(top, "worktree", "add", "--detach", "--quiet", str(place), commit)
+            folder = place / f"{number}-{commit[:12]}"
+            done = _git(top, *_NO_HOOKS, "worktree", "add", "--detach", "--quiet", str(folder), commit)
             if done.returncode != 0:
                 raise UsageError(f"git could not check out {ref!r}: {_last_line(done.stderr)}")
-            made.append(Checkout(ref, commit, top, place.resolve()))
+            made.append(Checkout(ref, commit, top, folder.resolve()))
         yield made
     finally:
         for each in made:
             _git(top, "worktree", "remove", "--force", "--force", str(each.folder))
-        shutil.rmtree(folder, ignore_errors=True)
         _git(top, "worktree", "prune")
-
-
-def sweep(top: Path) -> list[Path]:
-    """Remove worktrees that runs left which are no more; the folders they were in."""
-    removed = []
-    listed = _git(top, "worktree", "list", "--porcelain").stdout.splitlines()
-    for line in listed:
-        path = Path(line.removeprefix("worktree "))
-        if not line.startswith("worktree ") or not path.parent.name.startswith(_PREFIX):
-            continue
-        if _is_alive(path.parent.name.removeprefix(_PREFIX).split("-")[0]):
-            continue
-        _git(top, "worktree", "remove", "--force", "--force", str(path))
-        shutil.rmtree(path.parent, ignore_errors=True)
-        removed.append(path)
-    _git(top, "worktree", "prune")
-    return removed
-
-
-def _is_alive(pid: str) -> bool:
-    if not pid.isdigit():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -160,10 +160,7 @@ def _explain(error: Exception, manner: Manner) -> int:
         text, code = error.format_message(), error.exit_code
         error.show()
     elif isinstance(error, BenchError):
-        code = error.exit_code
-        advice = getattr(error, "advice", "")
-        text = f"{text.rstrip('.')}. {advice}" if advice else text
-        click.echo(f"bench: {text}", err=True)
+        text, code = _words(error), say(error)
     else:
         text = f"{kind}: {text}"
         click.echo(f"bench: {text}", err=True)
@@ -172,6 +169,17 @@ def _explain(error: Exception, manner: Manner) -> int:
         said = {"type": kind, "message": text, "exit_code": code}
         click.echo(json.dumps({"schema": 1, "kind": "error", "error": said}))
     return code
+
+
+def say(error: BenchError) -> int:
+    """What went wrong, on standard error; the exit code."""
+    click.echo(f"bench: {_words(error)}", err=True)
+    return error.exit_code
+
+
+def _words(error: BenchError) -> str:
+    text, advice = str(error), getattr(error, "advice", "")
+    return f"{text.rstrip('.')}. {advice}" if advice else text
 
 
 def _as_interrupt(*_: object) -> None:

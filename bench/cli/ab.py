@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import shutil
-import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
@@ -13,9 +10,10 @@ from typing import Any
 
 import click
 
-from bench.cli import Manner, json_option, manners
+from bench.cli import Manner, json_option, manners, say
 from bench.cli.ab_order import SIDES, Order, Percent, report_path, side_options, take_order
 from bench.cli.export_option import check_exports, export_option, takes_standard_output, write_exports
+from bench.cli.interrupts import interrupted_once
 from bench.errors import LaunchError
 
 
@@ -51,27 +49,24 @@ def command(manner: Manner, /, **options: Any) -> int:
 
     Ctrl-C reports what is known so far. A suite is trusted like code: it names the factories that build its models.
     """
+    from bench.ab.scratch import scratch
+
     path = report_path(options)
     check_exports(options["exports"], manner.json, path)
-    with take_order(options, path) as order:
-        report, failure = _measure(manner, order)
-    from bench.cli.run import undisturbed
-
-    with undisturbed():
+    with interrupted_once():
+        with scratch() as folder, take_order(options, folder) as order:
+            report, failure = _measure(manner, order, folder)
         code = _deliver(manner, options, report, path)
-    if failure is not None:
-        raise failure
-    return code
+    return code if failure is None else say(failure)
 
 
-def _measure(manner: Manner, order: Order) -> tuple[Any, LaunchError | None]:
+def _measure(manner: Manner, order: Order, folder: Path) -> tuple[Any, LaunchError | None]:
     """Run to the end, until Ctrl-C, or until no interpreter starts (the error); the report of what is known by then."""
     from bench.ab.document import document
     from bench.ab.run import Run
     from bench.cli.ab_view import view
 
-    caches = Path(tempfile.mkdtemp(prefix=f"bench-ab-{os.getpid()}-cache-"))
-    plans = [_with_caches(plan, caches / str(number)) for number, plan in enumerate(order.plans)]
+    plans = [_with_caches(plan, folder / "caches" / str(number)) for number, plan in enumerate(order.plans)]
     run = Run(plans, order.rule, manner.outside or real_outside(), order.max_seconds, order.seed)
     began = time.monotonic()
     interrupted, failure = False, None
@@ -86,8 +81,6 @@ def _measure(manner: Manner, order: Order) -> tuple[Any, LaunchError | None]:
         if not any(seen.pairs for seen in run.seen):
             raise
         interrupted, failure = True, error
-    finally:
-        shutil.rmtree(caches, ignore_errors=True)
     return document(order.header, run, time.monotonic() - began, interrupted), failure
 
 

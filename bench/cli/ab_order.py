@@ -14,7 +14,8 @@ from typing import Any
 
 import click
 
-from bench.errors import NothingSelected, OutputError, UsageError
+from bench.cli.places import free_place, try_place
+from bench.errors import NothingSelected, UsageError
 
 SIDES = ("baseline", "candidate")
 
@@ -57,14 +58,13 @@ class Percent(click.ParamType[float]):
 
 @dataclass(frozen=True)
 class Order:
-    """Everything that a run needs: plans of its cases, the judge's rule, the report's header, limits and places."""
+    """Everything that a run needs: plans of its cases, the judge's rule, the report's header, and limits."""
 
     plans: tuple[Any, ...]
     rule: Any
     header: Any
     max_seconds: float | None
     seed: int
-    report_path: Path | None
 
 
 def report_path(options: dict[str, Any]) -> Path | None:
@@ -74,20 +74,17 @@ def report_path(options: dict[str, Any]) -> Path | None:
         return None
     if asked is None:
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(options["suite_name"]).stem)
-        return Path("reports") / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-ab-{name}.json"
-    path = Path(asked)
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder. Name the report's file, e.g. {path / 'ab.json'}.")
-    if path.exists() and not options["force"]:
-        raise OutputError(f"{path} is already there. Choose another -o, or replace it with --force.")
-    return path
+        path = Path("reports") / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-ab-{name}.json"
+        try_place(path)
+        return path
+    return free_place(asked, options["force"])
 
 
 @contextmanager
-def take_order(options: dict[str, Any], path: Path | None) -> Iterator[Order]:
+def take_order(options: dict[str, Any], folder: Path) -> Iterator[Order]:
     """Read the suite and apply the options; everything that can be wrong is wrong here, before anything runs.
 
-    Worktrees of the sides last as long as the context.
+    Worktrees of the sides are made in `folder`, and last as long as the context.
     """
     from bench.ab.document import Header
     from bench.judge.pairs import Rule
@@ -107,7 +104,7 @@ def take_order(options: dict[str, Any], path: Path | None) -> Iterator[Order]:
     if not cases:
         raise NothingSelected(f"{options['suite_name']}: the suite has no case.")
     with contextlib.ExitStack() as stack:
-        made, git = _sides(options, suite, stack)
+        made, git = _sides(options, suite, stack, folder)
         header = Header(suite.name, made["baseline"], made["candidate"], git, not options["ignore_counts"])
         for side in SIDES:
             if git.get(side, {}).get("dirty") and any(options[f"{each}_ref"] for each in SIDES):
@@ -120,13 +117,14 @@ def take_order(options: dict[str, Any], path: Path | None) -> Iterator[Order]:
             header=header,
             max_seconds=None if minutes is None else 60 * minutes,
             seed=plans[0].pairs.seed,
-            report_path=path,
         )
 
 
-def _sides(options: dict[str, Any], suite: Any, stack: contextlib.ExitStack) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What each side differs by, and the git state of its code; worktrees are entered into `stack`."""
-    from bench.ab.sides import Difference, find_python, read_axes, read_environment
+def _sides(
+    options: dict[str, Any], suite: Any, stack: contextlib.ExitStack, folder: Path
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What each side differs by, and the git state of its code; worktrees, in `folder`, are entered into `stack`."""
+    from bench.ab.sides import Difference, find_python, has_own_code, read_axes, read_environment
     from bench.ab.worktrees import checkouts
 
     made = {}
@@ -138,9 +136,14 @@ def _sides(options: dict[str, Any], suite: Any, stack: contextlib.ExitStack) -> 
             environment=read_environment(options[f"{side}_env"], f"--{side}-env"),
         )
     refs = {side: options[f"{side}_ref"] for side in SIDES if options[f"{side}_ref"]}
+    if refs and not any(has_own_code(suite.spec(case)) for case in suite.cases):
+        raise UsageError(
+            f"--{next(iter(refs))}-ref changes nothing: the suite names only torchvision's models, with no code or "
+            "weights of yours. For another torchvision use --baseline-python."
+        )
     top, git = _git(suite, bool(refs))
     if refs and top is not None:
-        for side, checkout in zip(refs, stack.enter_context(checkouts(top, list(refs.values()))), strict=True):
+        for side, checkout in zip(refs, stack.enter_context(checkouts(top, list(refs.values()), folder)), strict=True):
             made[side] = dataclasses.replace(made[side], checkout=checkout)
             git[side] = {"commit": checkout.commit, "dirty": False}
     return made, git

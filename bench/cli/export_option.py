@@ -6,7 +6,6 @@ What can be wrong with an export is found before anything is measured; the files
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import click
 
+from bench.cli.places import try_place
 from bench.errors import OutputError, UsageError
 
 SUMMARY = "GITHUB_STEP_SUMMARY"
@@ -49,7 +49,9 @@ def parse_exports(given: Sequence[str]) -> tuple[Export, ...]:
             raise UsageError(f"--export {twin.format} and {export.format} would both go to {place}. Give each its own.")
     for export in exports:
         if export.path is not None:
-            _try_place(export.path)
+            try_place(export.path)
+            if export.path.exists() and not export.path.is_file():
+                raise OutputError(f"{export.path} is not a file. Name one, or - for standard output.")
     return exports
 
 
@@ -134,20 +136,6 @@ def _parsed(text: str) -> Export:
     if not equals or not place:
         raise UsageError(f"--export {text}: where to? Write {name}=PATH, or {name}=- for standard output.")
     return Export(name, None if place == "-" else Path(os.path.realpath(place)))
-
-
-def _try_place(path: Path) -> None:
-    """Find out by trying whether a file can be made at `path`. Raises OutputError."""
-    try:
-        if path.exists() and not path.is_file():
-            what = "is a folder" if path.is_dir() else "is not a file"
-            raise OutputError(f"{path} {what}. Name a file for the export, or - for standard output.")
-        folder = next(each for each in path.parents if each.exists())
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        raise OutputError(f"cannot write {path}: {why}. Choose another place for the export.") from error
 
 
 def _is_step_summary(path: Path) -> bool:

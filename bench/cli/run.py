@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -13,8 +12,9 @@ from typing import Any
 
 import click
 
-from bench.cli import Manner, json_option, manners
+from bench.cli import Manner, json_option, manners, say
 from bench.cli.export_option import check_exports, export_option, takes_standard_output, write_exports
+from bench.cli.interrupts import interrupted_once
 from bench.cli.order import QUICK, Asked, Order, take_order
 from bench.errors import LaunchError, OutputError, UsageError
 
@@ -56,19 +56,18 @@ def command(manner: Manner, /, **options: Any) -> int:
     check_exports(asked.exports, manner.json, None if asked.output == "-" else order.report_path)
     if asked.dry_run:
         return _dry_run(manner, order)
-    with _open_journal(asked, order) as (journal, order):
+    with interrupted_once(), _open_journal(asked, order) as (journal, order):
         interrupted, failure = _measure(manner, asked, order, journal)
-        with undisturbed():
-            report = _finish(order, journal, interrupted or failure is not None)
-            if report is None:
-                click.echo("interrupted before anything was known: no report", err=True)
-                return 130
-            code = _deliver(manner, asked, order, report)
-            if report.status == "complete":
-                journal.discard()
+        report = _finish(order, journal, interrupted or failure is not None)
+        if report is None:
+            click.echo("interrupted before anything was known: no report", err=True)
+            return 130
+        code = _deliver(manner, asked, order, report)
+        if report.status == "complete":
+            journal.discard()
     exported = _export(manner, asked, report)
     if failure is not None:
-        raise failure
+        return say(failure)
     return 130 if interrupted else code or exported
 
 
@@ -122,16 +121,6 @@ def _open_journal(asked: Asked, order: Order) -> Iterator[tuple[Any, Order]]:
         finally:
             if journal.is_empty():
                 journal.discard()
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """A second Ctrl-C must not tear what the first one asked to be written."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _resumed(asked: Asked, order: Order, journal: Any) -> Order:

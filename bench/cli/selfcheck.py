@@ -13,6 +13,8 @@ import click
 
 from bench.cli import Manner, json_option, manners
 from bench.cli.ab_order import Percent
+from bench.cli.interrupts import interrupted_once
+from bench.cli.places import free_place, try_place
 from bench.errors import UsageError
 
 _DEFAULT_MODEL = "mobilenet_v3_small"
@@ -56,7 +58,7 @@ def command(manner: Manner, /, **options: Any) -> int:
     rule, orders = _rule(options), _orders(options)
     earlier = _earlier(options["resume"])
     path = _result_path(options)
-    svg = _place(options["svg"], options["force"])
+    svg = None if options["svg"] is None else free_place(options["svg"], options["force"])
     check = Check(
         plan,
         rule,
@@ -69,13 +71,14 @@ def command(manner: Manner, /, **options: Any) -> int:
     _refuse_unlike(earlier, check, options["resume"])
     state = _State(check, path, svg, options["machine"], earlier)
     interrupted = False
-    try:
-        with closing(check.events()) as events:
-            for event in events:
-                state.take(event, manner)
-    except KeyboardInterrupt:
-        interrupted = True
-    return state.finish(manner, interrupted)
+    with interrupted_once():
+        try:
+            with closing(check.events()) as events:
+                for event in events:
+                    state.take(event, manner)
+        except KeyboardInterrupt:
+            interrupted = True
+        return state.finish(manner, interrupted)
 
 
 def _plan(options: dict[str, Any]) -> Any:
@@ -127,19 +130,6 @@ def _seconds(minutes: float | None) -> float | None:
     return None if minutes is None else 60 * minutes
 
 
-def _place(asked: str | None, force: bool) -> Path | None:
-    from bench.errors import OutputError
-
-    if asked is None:
-        return None
-    path = Path(asked)
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder. Name the file itself.")
-    if path.exists() and not force:
-        raise OutputError(f"{path} is already there. Choose another, or replace it with --force.")
-    return path
-
-
 def _earlier(name: str | None) -> Any:
     if name is None:
         return None
@@ -163,9 +153,11 @@ def _refuse_unlike(earlier: Any, check: Any, name: str) -> None:
 
 def _result_path(options: dict[str, Any]) -> Path:
     """Where the result goes: to -o, else back into the resumed one, else under reports/."""
-    if options["output"] is None and options["resume"] is not None:
-        return Path(options["resume"])
-    return _place(options["output"], options["force"]) or _default_path(options["machine"])
+    if options["output"] is not None:
+        return free_place(options["output"], options["force"])
+    path = _default_path(options["machine"]) if options["resume"] is None else Path(options["resume"])
+    try_place(path)
+    return path
 
 
 def _default_path(machine: str | None) -> Path:

@@ -133,6 +133,7 @@ def measure_pair(
             order_seed=order_seed,
             padding=draw.randrange(PADDING_BYTES),
             slowdown=side.slowdown,
+            not_from=side.not_from,
             count=count,
             profile_laps=profile_laps,
         )

@@ -13,12 +13,15 @@ import gc
 import os
 import random
 import struct
+import sys
 import warnings
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
+from bench.errors import CaseError
 from bench.measure.worker import Call, Edge, Emit, Request, Session, explain
 
 _TOKEN = struct.Struct("<II")  # calls in a turn, rounds: set by the first to call, passed on with every token
@@ -34,8 +37,8 @@ class Seat:
     number: its seat, from 0, of `seats` · pipes: descriptor to read its token from, and those to send it to each seat ·
     cores: CPUs it may run on, empty for any · settle_ns: calls before the first turn · turn_ns, side_ns: wanted
     length of one turn, and of all turns of one seat · order_seed: of the turns' order, the same for all seats ·
-    slowdown: extra work behind every call, a share of its time · count: also count operators · profile_laps: also
-    profile in so many laps.
+    slowdown: extra work behind every call, a share of its time · not_from: a folder that no code may come from, empty
+    for none · count: also count operators · profile_laps: also profile in so many laps.
     """
 
     request: Request
@@ -50,6 +53,7 @@ class Seat:
     order_seed: int
     padding: int
     slowdown: float = 0.0
+    not_from: str = ""
     count: bool = False
     profile_laps: int = 0
 
@@ -140,6 +144,7 @@ def _take_turns(seat: Seat, edge: RingEdge, say: Emit) -> None:
     with edge.quiet():
         ring.await_turn()  # one at a time from here on: the first call may compile
         call = _first_calls(seat, edge, session, say, ring)
+        refuse_strays(seat.not_from)
         ring.pass_on_in_order()
         samples = _timed_turns(session, edge, call, ring)
         compiled = session.compiled()
@@ -165,6 +170,26 @@ def _take_turns(seat: Seat, edge: RingEdge, say: Emit) -> None:
             say({"event": "profiled", **edge.profiled(session, call, 3)})
             ring.pass_on_in_order()
     del shift
+
+
+def refuse_strays(folder: str) -> None:
+    """Raise CaseError where code was loaded from `folder`, which another side measures: its number would be a lie.
+
+    What is installed below it (a virtual environment lies there often) is no side's code, nor are we ourselves.
+    """
+    if not folder:
+        return
+    for name, module in sorted(sys.modules.items()):
+        origin = getattr(module, "__file__", None)
+        if not isinstance(origin, str) or not Path(origin).is_absolute():  # torch.classes has `_classes.py`
+            continue
+        if name == "__main__" or name.partition(".")[0] == "bench":
+            continue
+        if Path(folder) in Path(origin).resolve().parents and "site-packages" not in Path(origin).parts:
+            raise CaseError(
+                f"{name} was loaded from the working tree, not from the commit that this side was to be",
+                "Commit what the suite imports, and name folders that the commit has too in `pythonpath`.",
+            )
 
 
 def _first_calls(seat: Seat, edge: RingEdge, session: Session, say: Emit, ring: _Ring) -> Call:

@@ -17,7 +17,8 @@ class Side:
     """One side of one case.
 
     python: the interpreter that measures · environment: variables on top of ours · pythonpath: folders that its
-    model's code is imported from · slowdown: extra work put behind every call, as a share of its time (0.03 is 3 %).
+    model's code is imported from · slowdown: extra work put behind every call, as a share of its time (0.03 is 3 %) ·
+    not_from: a folder that none of its code may come from, for it has a commit of its own; empty for none.
     """
 
     case: Case
@@ -26,6 +27,7 @@ class Side:
     python: str = sys.executable
     environment: Mapping[str, str] = field(default_factory=dict)
     slowdown: float = 0.0
+    not_from: str = ""
 
     @property
     def interpreter(self) -> tuple[str, tuple[tuple[str, str], ...]]:
