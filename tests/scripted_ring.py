@@ -29,12 +29,12 @@ def steady(change: float) -> Callable[[int], float]:
 class World:
     """What happens, by the number of the pair (from 0) or of the ring (from 0); and what has happened.
 
-    ratio: candidate over baseline · pair_s: seconds that a pair takes · interrupt_at: the pair at which Ctrl-C comes ·
+    ratio: candidate over baseline · pair_s: the seconds it takes · interrupt_at: the pair at which Ctrl-C comes ·
     no_ring: the ring that does not start · memory: bytes of the candidate's model, 50 MB are the baseline's.
     """
 
     ratio: Callable[[int], float] = field(default_factory=lambda: steady(0.0))
-    pair_s: float = 2.0
+    pair_s: Callable[[int], float] = lambda pair: 2.0
     interrupt_at: int | None = None
     no_ring: int | None = None
     memory: int = 50_000_000
@@ -61,7 +61,7 @@ class _Silence:
 class _ScriptedRing:
     def __init__(self, world: World) -> None:
         if world.rings == world.no_ring:
-            raise LaunchError("the interpreter did not start", "Try another.")
+            raise LaunchError("the interpreter did not start")
         world.rings += 1
         world.pairs_at_ring.append(world.pairs)
         self._world = world
@@ -84,7 +84,7 @@ class _ScriptedRing:
         is_pair = len(seats) > 1
         if is_pair and world.pairs == world.interrupt_at:
             raise KeyboardInterrupt
-        world.clock.advance(round(world.pair_s * 1e9))
+        world.clock.advance(round(world.pair_s(world.pairs) * 1e9))
         for number, (interpreter, seat) in enumerate(seats):
             yield from self._seat(number, CANDIDATE in interpreter[1] or seat["slowdown"] > 0, seat)
         for number in range(len(seats)):

@@ -94,23 +94,43 @@ def test_noise_asks_for_more_pairs_and_then_says_what_would_tell(ab: Ab) -> None
     assert len(case["pairs"]) == 24
     assert case["detectable"] > 0.03
     assert case["needed"]["pairs"] > 24
-    assert case["needed"]["seconds"] == pytest.approx(case["needed"]["pairs"] * world.pair_s)
+    assert case["needed"]["seconds"] == pytest.approx(case["needed"]["pairs"] * 2.0)
 
 
-def test_the_minutes_are_shared_out_over_the_cases_and_never_overrun(ab: Ab) -> None:
+def test_more_pairs_than_the_usual_sizes_may_be_asked_for(ab: Ab) -> None:
+    world = World(ratio=lambda pair: 1.02 + (0.3 if pair % 2 else -0.3))
+    _, report = ab(world, "--max-pairs", "150")
+    assert len(report["cases"][0]["pairs"]) == 150
+
+
+def test_the_minutes_are_shared_out_over_the_cases_and_some_are_kept_for_confirming(ab: Ab) -> None:
     world = World(ratio=lambda pair: 1.02 + (0.3 if pair % 2 else -0.3))
     code, report = ab(world, "--max-minutes", "1", suite=TWO_CASES)
     assert code == 0
     assert world.clock.seconds() <= 60.001
-    assert [len(case["pairs"]) for case in report["cases"]] == [15, 15]
+    assert [len(case["pairs"]) for case in report["cases"]] == [10, 10]
     assert all("the time was up" in case["why"] for case in report["cases"])
 
 
+def slow_to_confirm(seconds: float, **changes: Any) -> World:
+    """Ten pairs of two seconds, then pairs of so many."""
+    return World(pair_s=lambda pair: 2.0 if pair < 10 else seconds, **changes)
+
+
 def test_a_suspect_for_whom_no_time_is_left_is_inconclusive(ab: Ab) -> None:
-    code, report = ab(World(ratio=steady(0.05)), "--max-minutes", "0.4")
+    code, report = ab(slow_to_confirm(10, ratio=steady(0.05)), "--max-minutes", "0.7")
     (case,) = report["cases"]
     assert (code, case["verdict"], case["confirmed"]) == (0, "inconclusive", None)
     assert "no time left to confirm" in case["why"]
+
+
+def test_a_confirmation_that_the_clock_cuts_decides_with_the_pairs_it_has_if_they_can(ab: Ab) -> None:
+    world = slow_to_confirm(3, ratio=steady(0.05))
+    code, report = ab(world, "--max-minutes", "0.7")
+    (case,) = report["cases"]
+    assert (code, case["verdict"], case["confirmed"]) == (1, "fail", True)
+    assert 5 <= stages(case).count("confirm") < 10
+    assert world.clock.seconds() <= 42.001 + 3, "explaining takes one more pair"
 
 
 def test_an_interpreter_that_no_longer_starts_loses_nothing(ab: Ab, capsys: pytest.CaptureFixture[str]) -> None:
@@ -118,7 +138,7 @@ def test_an_interpreter_that_no_longer_starts_loses_nothing(ab: Ab, capsys: pyte
     (case,) = report["cases"]
     assert code == 3
     assert report["status"] == "interrupted"
-    assert len(case["pairs"]) == 5
+    assert len(case["pairs"]) == 1
     assert "the interpreter did not start" in capsys.readouterr().err
 
 
@@ -156,11 +176,36 @@ def test_more_memory_is_confirmed_as_time_is(ab: Ab) -> None:
 
 
 def test_a_suspect_that_was_not_confirmed_is_told_the_pairs_of_its_confirmation(ab: Ab) -> None:
-    world = World(ratio=steady(-0.1), memory=60_000_000)
-    _, report = ab(world, "--max-minutes", "0.4")
+    world = slow_to_confirm(10, ratio=steady(-0.1), memory=60_000_000)
+    _, report = ab(world, "--max-minutes", "0.7")
     (case,) = report["cases"]
     assert "looks larger; there was no time left to confirm" in case["why"]
     assert len(case["pairs"]) + case["needed"]["pairs"] == 20
+
+
+def test_a_verdict_stands_where_its_explanation_cannot_be_had(ab: Ab) -> None:
+    code, report = ab(World(ratio=steady(0.05), no_ring=20))
+    (case,) = report["cases"]
+    assert (code, report["status"], case["verdict"], case["explanation"]) == (1, "complete", "fail", [])
+    assert "not explained: the interpreter did not start" in case["notes"]
+
+
+def test_of_two_suspects_each_is_confirmed_for_itself(ab: Ab) -> None:
+    """The second one's slowdown is gone when it is to be shown again."""
+    slow, same = steady(0.05), steady(0.0)
+    code, report = ab(World(ratio=lambda pair: (same if pair >= 30 else slow)(pair)), suite=TWO_CASES)
+    assert code == 1
+    assert [(case["verdict"], case["confirmed"]) for case in report["cases"]] == [
+        ("fail", True),
+        ("inconclusive", False),
+    ]
+
+
+def test_what_was_counted_once_only_decides_nothing(ab: Ab) -> None:
+    _, report = ab(World(operators=(10, 11), interrupt_at=1))
+    (case,) = report["cases"]
+    assert (case["verdict"], case["counts"]["operator_calls"]["verdict"]) == ("inconclusive", "not judged")
+    assert "one pair only" in case["counts"]["operator_calls"]["reason"]
 
 
 def test_one_operator_more_fails_however_fast_it_is_unless_counts_are_ignored(ab: Ab) -> None:
@@ -179,6 +224,7 @@ def test_a_biased_machine_decides_nothing() -> None:
     case = judge_case(seen, Rule(), None, interrupted=False)
     assert case.verdict == "inconclusive"
     assert "biased" in case.why
+    assert case.needed is None, "more pairs do not cure a machine"
     seen.pairs = [pair(each, null=each - 0.001) for each in ripple]
     assert judge_case(seen, Rule(), None, interrupted=False).verdict == "pass"
 

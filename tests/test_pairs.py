@@ -103,8 +103,11 @@ def counts(base: int, new: int) -> dict[str, dict[str, int]]:
 
 def test_one_operator_more_is_more_and_a_count_that_is_not_stable_decides_nothing() -> None:
     assert judge.judge_counts(counts(96, 97), counts(96, 97), "")["operator_calls"].verdict == "more"
-    assert judge.judge_counts(counts(96, 95), None, "")["operator_calls"].verdict == "fewer"
-    assert judge.judge_counts(counts(96, 96), None, "")["operator_calls"].verdict == "same"
+    assert judge.judge_counts(counts(96, 95), counts(96, 95), "")["operator_calls"].verdict == "fewer"
+    assert judge.judge_counts(counts(96, 96), counts(96, 96), "")["operator_calls"].verdict == "same"
+    assert judge.judge_counts(counts(96, 97), None, "")["operator_calls"].verdict == "not judged"
+    restless = {**counts(96, 97), "null": {"operator_calls": 95}}
+    assert judge.judge_counts(restless, counts(96, 97), "")["operator_calls"].verdict == "not judged"
     assert judge.judge_counts(counts(96, 97), counts(96, 98), "")["operator_calls"].verdict == "not judged"
     assert judge.judge_counts(counts(96, 97), None, "other cases")["operator_calls"].reason == "other cases"
 

@@ -169,6 +169,6 @@ def test_another_processor_is_another_machine(capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.usefixtures("empty_folder")
 def test_no_further_gate_begins_when_the_minutes_are_up() -> None:
-    world = World(pair_s=2.0)
+    world = World()
     _, result = selfcheck(world, "--max-minutes", "0.2")
     assert sum(map(len, gates(result).values())) == 1

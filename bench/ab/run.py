@@ -14,6 +14,7 @@ from statistics import median
 
 from bench.ab.interpreters import Interpreters, Started
 from bench.ab.verdict import CaseSeen, judge_case, memory_suspect, time_suspect
+from bench.errors import LaunchError
 from bench.explain.profile import compare_profiles
 from bench.judge import pairs as judge
 from bench.measure.pairs import Noise, PairPlan, PairSeen, RingStarter, Stage, measure_pair
@@ -118,14 +119,18 @@ class Run:
             yield from self._confirm(seen, len(suspects), len(suspects) - place)
         for seen, case in zip(self.seen, self.cases(), strict=True):
             if case.verdict == "fail" and self.explain:
-                yield from self._explain(seen)
+                try:
+                    yield from self._explain(seen)
+                except LaunchError as error:  # the verdict stands without it
+                    seen.notes.append(f"not explained: {error}")
 
     def cases(self, interrupted: bool = False) -> list[AbCase]:
         """Every case as far as it is known."""
-        waiting = [seen for seen in self.seen if self._is_suspect(seen)]
-        settled = [seen for seen in waiting if seen.confirm_done]
-        p_values = [judge_p(seen, self.rule) for seen in settled]
-        verdicts = dict(zip(map(id, settled), judge.confirmed(p_values, self.rule), strict=True))
+        suspects = [seen for seen in self.seen if self._is_suspect(seen)]
+        # One that was not confirmed to the end counts among those that were: a tie with chance, p = 1.
+        p_values = [judge_p(seen, self.rule) if seen.confirm_done else 1.0 for seen in suspects]
+        told = zip(suspects, judge.confirmed(p_values, self.rule), strict=True)
+        verdicts = {id(seen): each for seen, each in told if seen.confirm_done}
         return [judge_case(seen, self.rule, verdicts.get(id(seen)), interrupted) for seen in self.seen]
 
     def _case(self, seen: CaseSeen) -> AbCase:
@@ -137,7 +142,7 @@ class Run:
     # --- Stages
 
     def _screen(self, seen: CaseSeen, cases_left: int) -> Iterator[Event]:
-        deadline = self._share_of_time(cases_left)
+        deadline = self._share_of_time(cases_left, kept=self._kept_for_confirming())
         while (more := judge.still_wanted(seen.log_ratios("screen"), self.rule)) and seen.failure is None:
             if not self._has_time(seen, deadline):
                 seen.cut_short = True
@@ -151,10 +156,11 @@ class Run:
         wanted = judge.confirm_pairs(len(seen.of("screen")), suspects, self.rule)
         while (number := len(seen.of("confirm"))) < wanted and seen.failure is None:
             if not self._has_time(seen, deadline):
-                seen.cut_short = True
-                return
+                # The clock cut it, not what it showed: fewer pairs may decide, if they are enough to decide at all.
+                seen.cut_short = number < judge.fewest_to_confirm(suspects, self.rule)
+                break
             yield from self._pair(seen, "confirm", number, wanted)
-        seen.confirm_done = seen.failure is None
+        seen.confirm_done = seen.failure is None and not seen.cut_short
 
     def _explain(self, seen: CaseSeen) -> Iterator[Event]:
         """One more pair, whose processes are profiled in turn; it is not counted."""
@@ -165,6 +171,9 @@ class Run:
             measured_ms = median(pair.candidate_ms - pair.baseline_ms for pair in deciding) if deciding else 0.0
             baseline, candidate = (outcome.profiles.get(role, ()) for role in ("baseline", "candidate"))
             seen.explanation = compare_profiles(baseline, candidate, measured_ms)
+        else:
+            seen.notes.append(f"not explained: the {outcome.failure.side} {outcome.failure.message}")
+            self.interpreters.leave()  # what is left in its pipes belongs to nobody
 
     # --- One pair
 
@@ -217,12 +226,20 @@ class Run:
 
     # --- Time
 
-    def _share_of_time(self, parts: int) -> float:
-        """When this part must end, if the time left is shared out evenly."""
+    def _share_of_time(self, parts: int, kept: float = 0.0) -> float:
+        """When this part must end, if the time left, less the seconds `kept`, is shared out evenly."""
         if self.max_seconds is None:
             return float("inf")
         now = self.outside.now()
-        return now + max(self._began + self.max_seconds - now, 0.0) / parts
+        return now + max(self._began + self.max_seconds - kept - now, 0.0) / parts
+
+    def _kept_for_confirming(self) -> float:
+        """Seconds that no screening may use: enough to confirm every other case, and one at least.
+
+        A share that is fixed beforehand: were it taken where a case looks slow, looking would decide.
+        """
+        suspects = max(1.0, len(self.seen) / 2)
+        return (self.max_seconds or 0.0) * suspects / (len(self.seen) + suspects)
 
     def _has_time(self, seen: CaseSeen, deadline: float) -> bool:
         """Whether one more pair, as long as they usually are, would end in time."""

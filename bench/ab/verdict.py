@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -68,7 +69,9 @@ def judge_case(seen: CaseSeen, rule: judge.Rule, confirmed: bool | None, interru
     counts = {} if first is None else judge.judge_counts(first, second, seen.counts_why_not)
     records = [CaseRecord(id=side.case.id, **side.case.axes) for side in (seen.plan.baseline, seen.plan.candidate)]
     verdict, why = _decide(seen, rule, finding, confirmed=confirmed, null=null, counts=counts, interrupted=interrupted)
-    wanted = _wanted(seen, rule, finding, confirmed) if verdict == "inconclusive" and seen.pairs else None
+    is_biased = null is not None and null.biased  # more pairs do not cure a machine
+    is_open = verdict == "inconclusive" and bool(seen.pairs) and not is_biased
+    wanted = _wanted(seen, rule, finding, confirmed) if is_open else None
     return AbCase(
         case=seen.name,
         baseline=records[0],
@@ -94,16 +97,20 @@ def judge_case(seen: CaseSeen, rule: judge.Rule, confirmed: bool | None, interru
 
 
 def _wanted(seen: CaseSeen, rule: judge.Rule, finding: judge.Finding, confirmed: bool | None) -> int | None:
-    """How many pairs in all, of those that decide, would settle a case that is open; None where too many."""
+    """How many pairs in all, of those that decide, would settle a case that is open; None where none would."""
     screened = len(seen.of("screen"))
     again = judge.confirm_pairs(screened, 1, rule)
     if confirmed is not None:
         return len(seen.of("confirm")) + again
     if time_suspect(seen, rule) or memory_suspect(seen, rule):
         return screened + again - len(seen.of("confirm"))
-    if finding.word == "inconclusive":
-        return finding.needed_pairs
-    return screened + judge.still_wanted(seen.log_ratios("screen"), rule)
+    if finding.word != "inconclusive":
+        return screened + judge.still_wanted(seen.log_ratios("screen"), rule)
+    if finding.needed_pairs is None:
+        return None
+    # What is slower than the middle will look like a FAIL, and that has to be confirmed by as many.
+    looks_slow = finding.ratio.value is not None and math.log(finding.ratio.value) > (rule.low + rule.high) / 2
+    return finding.needed_pairs + (judge.confirm_pairs(finding.needed_pairs, 1, rule) if looks_slow else 0)
 
 
 def _decide(

@@ -56,8 +56,11 @@ class Rule:
 
     @property
     def alpha_confirm(self) -> float:
-        """5 %, less for very many cases: by chance alone, no suite is screened out and confirmed once in a hundred."""
-        return min(0.05, 0.01 / (self.cases * self.alpha_fail))
+        """5 %, less for many cases: by chance alone, no suite is screened out and confirmed once in a hundred.
+
+        Each case may be screened out for its time, and for its memory.
+        """
+        return min(0.05, 0.01 / (self.cases * (1 + self.judge_memory) * self.alpha_fail))
 
     @property
     def high(self) -> float:
@@ -88,8 +91,8 @@ def planned_pairs(log_ratios: Sequence[float], rule: Rule) -> int:
     if n < rule.first_pairs:
         return rule.first_pairs
     wanted = _size_for(rule.high - rule.low, spread(log_ratios[: rule.first_pairs]), rule, rule.first_pairs)
-    on_grid = next((size for size in GRID if size >= max(wanted, rule.first_pairs)), GRID[-1])
-    return min(on_grid, rule.max_pairs)
+    wanted = max(wanted, rule.first_pairs)
+    return min(next((size for size in GRID if size >= wanted), wanted), rule.max_pairs)
 
 
 def still_wanted(log_ratios: Sequence[float], rule: Rule) -> int:
@@ -177,8 +180,13 @@ def confirmed(p_values: Sequence[float], rule: Rule) -> list[bool]:
 
 def confirm_pairs(screened: int, candidates: int, rule: Rule) -> int:
     """Pairs that a confirmation takes: as many as the screening, and enough to reach the adjusted level at all."""
-    least = ranks.fewest_for(rule.alpha_confirm / max(candidates, 1)) + 1
+    least = fewest_to_confirm(candidates, rule) + 1
     return min(max(screened, rule.first_pairs, least), max(rule.max_pairs, least))
+
+
+def fewest_to_confirm(candidates: int, rule: Rule) -> int:
+    """Pairs that can confirm at all, where `candidates` are confirmed together."""
+    return ranks.fewest_for(rule.alpha_confirm / max(candidates, 1))
 
 
 def null_arm(pairs: Sequence[PairRecord], rule: Rule) -> NullArm | None:
@@ -202,17 +210,20 @@ def judge_counts(
 ) -> dict[str, Count]:
     """Each count of both sides: more, fewer or the same. Role to counts of two pairs; `why_not` where none judges.
 
-    A count that one side gives differently in the second pair is no count, and decides nothing.
+    A count that a side gives differently in the second pair, or the second baseline otherwise than the first, is no
+    count, and decides nothing; nor does one that was counted once only.
     """
     found = {}
     for name in COUNTS:
         base, new = (first.get(role, {}).get(name) for role in ("baseline", "candidate"))
         if base is None and new is None:
             continue
-        unstable = second is not None and any(
-            second.get(role, {}).get(name, value) != value for role, value in (("baseline", base), ("candidate", new))
-        )
-        reason = why_not or ("it differs from process to process" if unstable else "")
+        again = {} if second is None else second
+        seen = [("baseline", base), ("candidate", new)]
+        unstable = any(again.get(role, {}).get(name, value) != value for role, value in seen)
+        unstable |= any(each.get("null", {}).get(name, base) != base for each in (first, again))
+        once = "it was counted in one pair only, and nobody knows how steady it is" if second is None else ""
+        reason = why_not or ("it differs from process to process" if unstable else once)
         if base is None or new is None:
             reason = reason or "only one side has it"
         if reason or base is None or new is None:
