@@ -52,7 +52,7 @@ class World:
 
 
 class _Silence:
-    def begin(self, pids: Sequence[int]) -> None: ...
+    def begin(self, pids: Sequence[int], gpu_uuid: str | None) -> None: ...
 
     def end(self) -> list[str]:
         return []

@@ -11,6 +11,7 @@ import pynvml
 import pytest
 from machines import PID, Machine, reason
 
+from bench.measure.machine_noise import MachineNoise
 from bench.measure.monitor import Monitor, Seen
 from bench.measure.nvidia import describe_gpus, library
 
@@ -276,3 +277,14 @@ def test_a_real_gpu_is_described_and_found_by_its_uuid(machine: Machine) -> None
     monitor = Monitor(PID, "cuda", str(gpus[0]["uuid"]), machine.write().root)
     monitor.begin()
     assert isinstance(monitor.end().gpu["sm_clock_mhz"], float | int)
+
+
+def test_sides_that_share_a_gpu_disturb_each_other_by_design_and_a_stranger_does_not(machine: Machine) -> None:
+    """As `bench ab` watches it: three processes of ours, and in the second pair one of somebody else's."""
+    ours = [process(pid) for pid in (PID, PID + 1, PID + 2)]
+    for strangers, says in (([], []), ([process(999)], ["invalid: 1 other process computed on the GPU"])):
+        script = Script({"nvmlDeviceGetComputeRunningProcesses": Always([*ours, *strangers])})
+        noise = MachineNoise(machine.write().root, nvml=script, now=lambda: machine.now)
+        noise.begin([each.pid for each in ours], UUID)
+        machine.work(seconds=1.0, process_s=1.0)
+        assert [flag for flag in noise.end() if "GPU" in flag] == says

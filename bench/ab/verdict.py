@@ -196,8 +196,10 @@ def overall(cases: Sequence[AbCase]) -> Any:
 
 
 def overall_null_arm(cases: Sequence[AbCase], rule: judge.Rule) -> NullArm | None:
-    """All cases' second baselines together."""
-    return judge.null_arm([each for case in cases for each in case.pairs], rule)
+    """All cases' second baselines together; biased where one of them is, for that is what decides."""
+    found = judge.null_arm([each for case in cases for each in case.pairs], rule)
+    is_biased = any(case.null_arm is not None and case.null_arm.biased for case in cases)
+    return None if found is None else found.model_copy(update={"biased": is_biased})
 
 
 def all_noise(cases: Sequence[AbCase]) -> list[str]:

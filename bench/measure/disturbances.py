@@ -320,7 +320,7 @@ def _gpu_now(facts: Facts, nvml: Nvml) -> GpuNow:
     uuid = known(facts, "uuid")
     if not isinstance(uuid, str):
         return GpuNow(facts)
-    sample = Gpu(uuid, os.getpid(), nvml).sample()
+    sample = Gpu(uuid, [os.getpid()], nvml).sample()
     use = sample["utilization_percent"]
     try:
         gpu = nvml("nvmlDeviceGetHandleByUUID", uuid)

@@ -16,17 +16,15 @@ from bench.report.schema import Missing
 
 
 class MachineNoise:
-    """Watches the machine between `begin` and `end`. gpu_uuid: of the GPU that is measured, None for none."""
+    """Watches the machine between `begin` and `end`."""
 
     def __init__(
         self,
-        gpu_uuid: str | None = None,
         root: Path = Path("/"),
         *,
         nvml: Nvml = library,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._gpu_uuid = gpu_uuid
         self._root = root
         self._nvml = nvml
         self._now = now
@@ -35,11 +33,11 @@ class MachineNoise:
         self._gpu: Gpu | None = None
         self._gpu_samples: list[Sample] = []
 
-    def begin(self, pids: Sequence[int]) -> None:
-        """The processes are about to take turns: read the counters."""
+    def begin(self, pids: Sequence[int], gpu_uuid: str | None = None) -> None:
+        """The processes are about to take turns, on that GPU if any: read the counters."""
         self._systems = [System(pid, self._root) for pid in pids]
-        if self._gpu_uuid is not None and pids:
-            self._gpu = Gpu(self._gpu_uuid, pids[0], self._nvml)
+        self._gpu = None if gpu_uuid is None or not pids else Gpu(gpu_uuid, pids, self._nvml)
+        if self._gpu is not None:
             self._gpu_samples = [self._gpu.sample()]
         self._before = self._read()
 

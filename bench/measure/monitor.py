@@ -147,7 +147,7 @@ def _gpu(pid: int, device: str, uuid: str | None, nvml: Nvml) -> Gpu | Missing:
         return Missing(reason=f"the case ran on {device}")
     if uuid is None:
         return Missing(reason="the GPU's UUID is not known, so NVML cannot be asked about it")
-    return Gpu(uuid, pid, nvml)
+    return Gpu(uuid, [pid], nvml)
 
 
 def _delta(before: Count, after: Count, wraps_at: Count = 0.0) -> Count:

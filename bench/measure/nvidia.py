@@ -10,7 +10,7 @@ Source of units and meanings: the NVML reference, https://docs.nvidia.com/deploy
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import reduce
 from operator import or_
 from statistics import fmean, median
@@ -60,11 +60,11 @@ def library(name: str, *arguments: Any) -> Any:
 
 
 class Gpu:
-    """The GPU of one measured process. `uuid` as NVML or as torch spells it (torch leaves out `GPU-`)."""
+    """The GPU of the measured processes `pids`. `uuid` as NVML or as torch spells it (torch leaves out `GPU-`)."""
 
-    def __init__(self, uuid: str, pid: int, nvml: Nvml = library) -> None:
+    def __init__(self, uuid: str, pids: Collection[int], nvml: Nvml = library) -> None:
         self._nvml = nvml
-        self._pid = pid
+        self._pids = pids
         name = uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}"
         self._handle: Any = None
         self._why: Missing | None = None
@@ -118,12 +118,12 @@ class Gpu:
         return float(field.value.uiVal)
 
     def _processes(self) -> tuple[Count, Count]:
-        """Bytes of the measured process on the GPU, and how many other processes compute on it."""
+        """Bytes of the measured processes on the GPU, and how many other processes compute on it."""
         try:
             listed = self._nvml("nvmlDeviceGetComputeRunningProcesses", self._handle)
         except pynvml.NVMLError as error:
             return _refused(error), _refused(error)
-        own = [process for process in listed if process.pid == self._pid]
+        own = [process for process in listed if process.pid in self._pids]
         if not own:
             # The driver lists ids of its own namespace, or none: then nobody can tell ours from foreign ones.
             hidden = Missing(reason="NVML does not list the measured process; a container hides process ids")

@@ -82,7 +82,7 @@ class PairSeen:
 class Noise(Protocol):
     """Watches the machine while a pair is called; `measure/machine_noise.py` has the real one."""
 
-    def begin(self, pids: Sequence[int]) -> None: ...  # noqa: D102
+    def begin(self, pids: Sequence[int], gpu_uuid: str | None) -> None: ...  # noqa: D102
     def end(self) -> list[str]: ...  # noqa: D102
 
 
@@ -225,6 +225,8 @@ class _Pair:
         self._first_failure: tuple[int, Message] | None = None
         self._exits: dict[int, Message] = {}
         self._gone: Message | None = None
+        self._unborn: Message | None = None  # the exit of a process that had not even said who it is
+        self._gpu: str | None = None
         self.flags: list[str] = []
         self.turns: dict[str, Mapping[str, Any]] = {}
         self.counts: dict[str, Mapping[str, Any]] = {}
@@ -254,10 +256,12 @@ class _Pair:
         self._phases[seat] = phase
         self._measuring += phase == "measure"
         if phase == "measure" and self._measuring == len(self._roles):
-            self._noise.begin(list(self._pids.values()))
+            self._noise.begin(list(self._pids.values()), self._gpu)
 
     def _told(self, what: str, role: str, message: Message) -> None:
-        if what == "turns":
+        if what == "device":
+            self._gpu = message["uuid"] or self._gpu
+        elif what == "turns":
             if not self.turns:
                 self.flags = self._noise.end()
             self.turns[role] = message
@@ -272,6 +276,8 @@ class _Pair:
         """Something has ended; what ended first, and not well, is the failure."""
         if what == "exit" and seat is not None:
             self._exits[seat] = message
+        elif what == "exit":
+            self._unborn = self._unborn or message
         elif what == "gone":
             self._gone = message
         if self._first_failure is not None:
@@ -289,8 +295,11 @@ class _Pair:
         if self._first_failure is None:
             if len(self.turns) == seats:
                 return None
-            missing = next(seat for seat in range(seats) if self._roles[seat] not in self.turns)
-            message = self._gone or self._exits.get(missing) or {"event": "gone", "tail": ""}
+            message = self._gone or self._unborn
+            concerned = range(seats) if message is None else message["seats"]
+            silent = [seat for seat in range(seats) if self._roles[seat] not in self.turns]
+            missing = next((seat for seat in silent if seat in concerned), silent[0])
+            message = message or self._exits.get(missing) or {"event": "gone", "tail": ""}
             self._first_failure = missing, message
         seat, message = self._first_failure
         phase = message.get("phase") or self._phases[seat]

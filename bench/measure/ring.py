@@ -89,13 +89,14 @@ class ForkedRing:
         """Messages of all seats, `tick` every half second, at last an `exit` of each; see `Ring`."""
         self._drain()
         self._pids.clear()
-        asked: dict[Interpreter, list[Mapping[str, Any]]] = {}
-        for interpreter, seat in seats:
-            asked.setdefault(interpreter, []).append(seat)
+        asked: dict[Interpreter, dict[int, Mapping[str, Any]]] = {}
+        for number, (interpreter, seat) in enumerate(seats):
+            asked.setdefault(interpreter, {})[number] = seat
         for interpreter, own in asked.items():
-            self._parents[interpreter].ask({"do": "together", "seats": own})
+            self._parents[interpreter].ask({"do": "together", "seats": list(own.values())})
         os.write(self._pipes[0][1], _FIRST_TOKEN)
-        yield from _Listening(self, [self._parents[each] for each in asked], len(seats), limits).messages()
+        parents = {self._parents[interpreter]: tuple(own) for interpreter, own in asked.items()}
+        yield from _Listening(self, parents, limits).messages()
 
     def waiting_seats(self) -> set[int]:
         """The seats whose processes wait for their token, by the kernel's word; empty where it does not tell."""
@@ -146,11 +147,12 @@ class _Listening:
     """The messages of one run, until every seat has ended."""
 
     def __init__(
-        self, ring: ForkedRing, parents: Sequence[ForkingParent], seats: int, limits: Mapping[str, float]
+        self, ring: ForkedRing, parents: Mapping[ForkingParent, tuple[int, ...]], limits: Mapping[str, float]
     ) -> None:
+        """`parents`: with the seats of each."""
         self._ring = ring
         self._parents = parents
-        self._left = seats
+        self._left = sum(map(len, parents.values()))
         self._limits = limits
         self._phase = "load"
         self._since = time.monotonic()
@@ -190,11 +192,17 @@ class _Listening:
             self._left -= 1
             seat = self._ring.ended(message["pid"])
             is_done = seat in self._done
-            yield {**message, "seat": seat, "done": is_done, "tail": parent.tail()}
+            yield {
+                **message,
+                "seat": seat,
+                "seats": self._parents[parent],
+                "done": is_done,
+                "tail": parent.tail(),
+            }
             if not is_done:
                 self._end_all()  # the others would wait for its token for ever
         elif what == "gone":
-            yield {**message, "tail": parent.tail()}
+            yield {**message, "seats": self._parents[parent], "tail": parent.tail()}
         else:
             yield message
         if what == "failed":
