@@ -185,12 +185,26 @@ def test_every_case_of_either_side_has_a_row_whatever_became_of_it() -> None:
     assert verdicts(found) == {
         EAGER.id: "failed",
         gone.id: "missing",
-        SCRIPTED.id: "failed",
+        SCRIPTED.id: "not comparable",
         come.id: "new",
     }
     reasons = {row.case.id: row.reason for row in found.pairs[0].rows}
     assert reasons[EAGER.id] == "crashed in load (new)"
     assert reasons[SCRIPTED.id].endswith("on both sides")
+
+
+def test_many_verdicts_come_with_how_many_are_chance() -> None:
+    cases = [Case("resnet50", batch_size=size) for size in range(1, 41)]
+    base = report_of(*(result_near(case, 20.0) for case in cases))
+    new = report_of(*(result_near(case, 30.0 if case.batch_size == 1 else 20.0) for case in cases))
+    assert any("of 40 verdicts up to 2 say" in text for text in compared(base, new).warnings)
+    assert not any("by chance" in text for text in compared(base, base).warnings)
+
+
+def test_no_spreadsheet_computes_what_a_model_is_called() -> None:
+    case = Case("=HYPERLINK(1)")
+    text = as_csv(compared(report_of(result_near(case, 20.0)), report_of(result_near(case, 20.0))))
+    assert "'=HYPERLINK(1)" in text.splitlines()[1]
 
 
 # ---- properties
@@ -653,6 +667,24 @@ def test_ratios_are_normalised_by_the_anchors_that_both_carry() -> None:
         normalised = row.cells[1].normalised
         assert normalised is not None and normalised["gemm_gflops"].value == pytest.approx(1.0, rel=1e-6)
     assert "gemm_gflops" in shown(machines_view(found, 80))
+    (mean,) = found.means
+    assert (found.shared, mean.ratio) == (3, pytest.approx(0.5, rel=1e-6))
+    assert mean.normalised == {"gemm_gflops": pytest.approx(1.0, rel=1e-6)}
+
+
+def test_means_across_machines_are_over_the_cases_that_all_have() -> None:
+    named = [
+        machine("a"),
+        machine("b", 2.0),
+        Named("c", report_of(result_near(EAGER, 72.0), environment={"host": "c"})),
+    ]
+    found = across(named)
+    assert (found.shared, [mean.title for mean in found.means]) == (1, ["b", "c"])
+    assert [mean.ratio for mean in found.means] == [pytest.approx(2.0, rel=1e-6), pytest.approx(3.0, rel=1e-6)]
+    text = " ".join(shown(machines_view(found, 80)).split())
+    assert "geometric mean of the ratios over 1 case that all have: b 2.000; c 3.000" in text
+    nothing = across([machine("a"), Named("d", report_of(result_near(Case("vgg11"), 9.0), environment={"host": "d"}))])
+    assert "no mean" in shown(machines_view(nothing, 80))
 
 
 def test_without_anchors_on_both_sides_it_says_so(tmp_path: Path, run: Run) -> None:

@@ -120,7 +120,8 @@ def an_ab_report() -> AbReport:
         PairRecord(
             **{"stage": "screen", "log_ratio": 0.05, "order": "BC", "seed": seed, "seconds": 2.0, "rounds": 2},
             **{"calls_per_turn": 1, "baseline_ms": 10.0, "candidate_ms": 10.0 + seed},
-            turns_ns={"baseline": [10_000_000] * 2, "candidate": [10_000_000 + seed, 11_000_000]},
+            turns_ns={"baseline": [10_000_000] * 4, "candidate": [99, 99, 10_000_000 + seed, 11_000_000]},
+            candidate_memory_bytes=50_000_000 * seed,
         )
         for seed in (1, 2, 9)
     ]
@@ -216,6 +217,7 @@ def test_a_against_b_has_the_candidates_figures_and_the_ratio() -> None:
     assert first.readings["latency.p50_ms"].n == 3
     assert first.samples_s[:2] == (0.010000001, 0.011)
     assert len(first.samples_s) == 6
+    assert first.readings["memory.model_rss_bytes"].value == 100_000_000
     assert first.ratio == Ratio(value=1.05, low=1.04, high=1.06)
     assert (last.readings, last.samples_s) == ({}, ())
     assert "candidate, failed: OSError: no file" in last.detail

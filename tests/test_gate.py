@@ -208,6 +208,19 @@ def test_few_or_unsteady_processes_are_inconclusive_with_the_reason() -> None:
 # ---- cases that come and go
 
 
+def test_a_crash_on_both_sides_was_not_judged_and_what_neither_can_do_is_nothing_to_judge() -> None:
+    crashed, unable = (
+        failed_result(COMPILED, "crashed", SEGFAULT),
+        failed_result(SCRIPTED, "unsupported", NO_FP16),
+    )
+    base = report_of(result_near(EAGER, 20.0), crashed, unable)
+    assert {check.case.id: check.verdict for check in gated(base, base).checks} == {
+        EAGER.id: "pass",
+        COMPILED.id: "not comparable",
+        SCRIPTED.id: "pass",
+    }
+
+
 def test_missing_and_failed_cases_exit_with_3_and_a_regression_outranks_them(tmp_path: Path, run: Run) -> None:
     base = [result_near(EAGER, 20.0), result_near(COMPILED, 10.0), result_near(SCRIPTED, 10.0)]
     lost = [result_near(EAGER, 20.0), failed_result(COMPILED, "crashed", SEGFAULT)]
@@ -292,6 +305,14 @@ def test_another_commit_is_what_a_gate_is_for() -> None:
 
 
 # ---- targets
+
+
+def test_a_target_that_cannot_be_decided_leaves_the_gate_undecided(tmp_path: Path, run: Run) -> None:
+    targets = [{"where": {}, "metric": "accuracy.top1", "max": None, "min": 0.7}]
+    new = report_of(result_near(EAGER, 20.0), suite=make_suite(targets=targets))
+    base = report_of(result_near(EAGER, 20.0))
+    assert gated(base, new).verdict == "inconclusive"
+    assert run("gate", "--strict", "--baseline", *two(tmp_path, base, new))[0] == 4
 
 
 def test_a_missed_target_of_the_candidate_fails_and_is_judged_anew(tmp_path: Path, run: Run) -> None:

@@ -117,6 +117,9 @@ class Run:
         suspects = [seen for seen in self.seen if self._is_suspect(seen)]
         for place, seen in enumerate(suspects):
             yield from self._confirm(seen, len(suspects), len(suspects) - place)
+        decided = dict(zip(map(id, self.seen), self.cases(), strict=True))
+        for seen in suspects:
+            yield CaseKnown(decided[id(seen)], suspect=False)
         for seen, case in zip(self.seen, self.cases(), strict=True):
             if case.verdict == "fail" and self.explain:
                 try:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from rich.live import Live
 
-from bench.ab.run import AtWork, CaseKnown, PairDone
+from bench.ab.run import AtWork, CaseKnown, PairDone, Tick
 from bench.cli import Manner
 from bench.cli.console import progress_console
 from bench.show.versus import LiveVersus, change_words, settled_line, stage_words
@@ -33,6 +33,8 @@ def view(manner: Manner, rule: Any, began: float) -> Iterator[Show]:
         with Live(seen, console=console, auto_refresh=False, transient=True) as live:
 
             def redraw(event: Any) -> None:
+                if isinstance(event, Tick) and seen.phase.endswith("measure"):
+                    return  # calls are being timed: the main process stays asleep
                 _update(seen, event, began)
                 live.refresh()
 

@@ -69,6 +69,11 @@ def _activities(device: torch.device) -> list[ProfilerActivity]:
 
 
 def _is_operator(event: Any) -> bool:
-    """Operators of the dispatcher, `aten::mm`, and kernels that torch.compile made; not the profiler's own marks."""
+    """Operators of the dispatcher, `aten::mm`, and kernels that torch.compile made; not the profiler's own marks.
+
+    Nor a device's own events: the time of a kernel is told with the operator that launched it, and would count twice.
+    """
+    if not str(getattr(event, "device_type", "CPU")).endswith("CPU"):
+        return False
     name = str(getattr(event, "key", "") or event.name)
     return "::" in name or "fused" in name

@@ -22,7 +22,7 @@ def compare_profiles(
 
     baseline, candidate: laps, each {"wall_ns", "operators": {name: (calls, own ns)}} of one call on average. Medians
     over laps are compared. Lap by lap the two were profiled one after the other, so drift is shared. measured_ms: the
-    change that the pairs measured, of which shares are told: a profiled call as a whole is mostly the profiler.
+    change that the pairs measured, of which shares are told if it is a slowdown: a profiled call takes far longer.
     """
     if not baseline or not candidate:
         return []
@@ -38,7 +38,7 @@ def compare_profiles(
                 baseline_ms=before,
                 candidate_ms=after,
                 change_ms=change,
-                share=change / measured_ms if measured_ms else None,
+                share=change / measured_ms if measured_ms > 0 else None,
                 baseline_calls=before_calls,
                 candidate_calls=after_calls,
             )

@@ -22,7 +22,8 @@ from bench.metrics import METRICS
 from bench.plan.suggest import one_of
 from bench.report.ab import Ratio
 from bench.report.processes import Measured, measured
-from bench.report.schema import CaseRecord, Reading, Report
+from bench.report.schema import FAILED, CaseRecord, Reading, Report
+from bench.stats import CONFIDENCE
 
 Word = Literal[
     "faster", "slower", "better", "worse", "higher", "lower", "same", "unclear",
@@ -31,6 +32,7 @@ Word = Literal[
 # Words that say that two figures were held against each other.
 COMPARED: frozenset[Word] = frozenset({"faster", "slower", "better", "worse", "higher", "lower", "same", "unclear"})
 DEFAULT_METRIC = "latency.p50_ms"
+_MANY = 20  # verdicts, of which one is expected to be wrong
 _TIMES = ("latency.", "throughput.", "speedup.", "load.", "compile.cold", "compile.warm")
 
 
@@ -115,6 +117,7 @@ def compare(
     )
     sides = [side(each) for each in (base, *others)]
     warnings = side_warnings(sides) + unused_allowances(allow, [each for every in differences for each in every])
+    warnings += _by_chance(pairs)
     return Comparison(sides[0], pairs, tuple(metrics), margin, tuple(warnings))
 
 
@@ -190,12 +193,26 @@ def _row(key: str, new: Measured, base: Measured, margin: float, conditions: Con
             why = f"{endings[0]} on both sides"
         else:
             why = ", ".join(f"{text} ({name})" for text, (name, _) in zip(endings, bad, strict=True))
-        return Compared(case, key, base.figure, new.figure, None, "failed", why)
+        # What this machine or this mode cannot do has not failed.
+        word: Word = "failed" if any(result.status in FAILED for _, result in bad) else "not comparable"
+        return Compared(case, key, base.figure, new.figure, None, word, why)
     found, verdict, reason = held_against(key, new, base, margin)
     why = blocked(conditions.of_case(base.result, new.result))
     if why and verdict != "not comparable":
         verdict, reason = "not comparable", why
     return Compared(case, key, base.figure, new.figure, found, verdict, reason)
+
+
+def _by_chance(pairs: Sequence[Pair]) -> list[str]:
+    """What a reader of many verdicts has to know."""
+    judged = sum(row.verdict in ("faster", "slower", "better", "worse") for pair in pairs for row in pair.rows)
+    asked = sum(row.verdict in COMPARED for pair in pairs for row in pair.rows)
+    if not judged or asked < _MANY:
+        return []
+    return [
+        f"of {asked} verdicts up to {round(asked * (1 - CONFIDENCE))} say faster or slower by chance alone, at 95 % "
+        "each, and two runs differ by more than their processes do: `bench ab` tells one change from chance."
+    ]
 
 
 def _aggregate(key: str, mine: Sequence[Compared], every: Sequence[Sequence[Compared]]) -> Aggregate:

@@ -29,7 +29,7 @@ from bench.plan.suggest import one_of
 from bench.plan.suite import Target
 from bench.report.ab import Ratio
 from bench.report.processes import Measured, measured
-from bench.report.schema import CaseRecord, Reading, Report, Result, TargetVerdict
+from bench.report.schema import FAILED, CaseRecord, Reading, Report, Result, TargetVerdict
 
 GateVerdict = Literal["pass", "regression", "inconclusive", "not comparable", "missing", "failed", "new"]
 Overall = Literal["pass", "fail", "inconclusive", "not comparable"]
@@ -183,7 +183,8 @@ def _ending(new: Result, base: Result) -> tuple[GateVerdict | None, str]:
         return (None, "") if new.status == "ok" else ("failed", ended(new))
     if new.status == "ok":
         return "new", f"the baseline: {ended(base)}"
-    return "pass", f"{ended(new)}, and the baseline has no measurement either"
+    word: GateVerdict = "not comparable" if new.status in FAILED else "pass"
+    return word, f"{ended(new)}, and the baseline has no measurement either"
 
 
 def _verdict(limit: Limit, change: Ratio, new: Measured, base: Measured) -> tuple[GateVerdict, str]:
@@ -268,7 +269,7 @@ def _overall(checks: Sequence[Check], targets: Sequence[TargetVerdict]) -> Overa
     verdicts = {check.verdict for check in checks}
     if verdicts & {"regression", "missing", "failed"} or any(target.verdict == "missed" for target in targets):
         return "fail"
-    if "inconclusive" in verdicts:
+    if "inconclusive" in verdicts or any(target.verdict in ("inconclusive", "unavailable") for target in targets):
         return "inconclusive"
     if "not comparable" in verdicts:
         return "not comparable"

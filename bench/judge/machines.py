@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.judge.ratios import doubt, ratio, wrong_output
+from bench.judge.ratios import doubt, geometric_mean, ratio, wrong_output
 from bench.judge.sides import Named, Side, side, side_warnings
 from bench.metrics import METRICS
 from bench.report.ab import Ratio
@@ -54,12 +54,25 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Mean:
+    """Geometric mean of one machine's ratios to the first, over the cases whose median every machine has."""
+
+    title: str
+    ratio: float
+    normalised: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Machines:
-    """best: for each model its fastest call, then its highest throughput · cases: the median of every case."""
+    """best: for each model its fastest call, then its highest throughput · cases: the median of every case ·
+    means: one for each machine but the first, none where no case is on all; of so many cases: `shared`.
+    """
 
     machines: tuple[Machine, ...]
     best: tuple[Row, ...]
     cases: tuple[Row, ...]
+    means: tuple[Mean, ...]
+    shared: int
     warnings: tuple[str, ...]
 
 
@@ -77,7 +90,22 @@ def across(named: Sequence[Named]) -> Machines:
     cases = tuple(
         Row(case, LATENCY, _cells(LATENCY, machines, [each.get(case) for each in seen[LATENCY]])) for case in ids
     )
-    return Machines(machines, best, cases, tuple(side_warnings([each.side for each in machines])))
+    shared = [row for row in cases if all(_has_ratio(cell) for cell in row.cells[1:])]
+    means = [_mean(machines[place].title, [row.cells[place] for row in shared]) for place in range(1, len(machines))]
+    warnings = tuple(side_warnings([each.side for each in machines]))
+    return Machines(machines, best, cases, tuple(means) if shared else (), len(shared), warnings)
+
+
+def _has_ratio(cell: Cell) -> bool:
+    return cell.ratio is not None and bool(cell.ratio.value)
+
+
+def _mean(title: str, cells: Sequence[Cell]) -> Mean:
+    ratios = [cell.ratio.value for cell in cells if cell.ratio is not None and cell.ratio.value]
+    names = set.intersection(*(set(cell.normalised or {}) for cell in cells)) if cells else set()
+    by_anchor = {name: [(cell.normalised or {})[name].value or 0.0 for cell in cells] for name in sorted(names)}
+    normalised = {name: geometric_mean(values) for name, values in by_anchor.items()}
+    return Mean(title, geometric_mean(ratios) if ratios else 1.0, normalised)
 
 
 def _machine(named: Named, title: str) -> Machine:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 SCHEMA = 1
 
 Status = Literal["ok", "failed", "crashed", "timeout", "out_of_memory", "unsupported", "skipped"]
+FAILED: tuple[Status, ...] = ("failed", "crashed", "timeout", "out_of_memory")  # begun, and not measured to the end
 Phase = Literal["load", "prepare", "first_call", "warm_up", "measure"]
 Verdict = Literal["met", "missed", "inconclusive", "unavailable"]
 

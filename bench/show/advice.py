@@ -8,9 +8,8 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from bench.metrics import METRICS, with_unit
-from bench.report.schema import Environment, Report, Result
+from bench.report.schema import FAILED, Environment, Report, Result
 from bench.show.words import (
-    FAILED,
     clean,
     count,
     duration,

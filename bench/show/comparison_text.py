@@ -23,8 +23,8 @@ from bench.show.comparison import (
     value_text,
     verdict_counts,
 )
+from bench.show.exports.spelling import csv_cell
 from bench.show.gfm import bullets, details, escape, table
-from bench.show.words import clean
 
 _AXES = ("model", "device", "batch_size", "mode", "precision", "channels_last", "threads")
 _ENDS = ("value", "low", "high")
@@ -67,7 +67,7 @@ def as_csv(comparison: Comparison) -> str:
             numbers = [_plain(getattr(side, end, None)) for side in (row.base, row.new, row.ratio) for end in _ENDS]
             unit = METRICS[row.metric].unit
             head = [pair.new.name, row.case.id, *axes, row.metric, unit]
-            writer.writerow([*map(clean, head), *numbers, row.verdict, clean(row.reason)])
+            writer.writerow([*map(csv_cell, head), *numbers, row.verdict, csv_cell(row.reason)])
     return stream.getvalue()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 
 from bench.show.words import clean
@@ -29,7 +30,9 @@ def bullets(lines: Sequence[str]) -> str:
 
 def details(summary: str, body: str) -> str:
     """`body` folded away behind its summary, as GitHub and GitLab show it."""
-    return f"<details>\n<summary>{escape(summary)}</summary>\n\n{body}\n</details>\n"
+    # Inside of HTML a backslash is shown as it is.
+    shown = html.escape(" ".join(clean(summary).split()), quote=False)
+    return f"<details>\n<summary>{shown}</summary>\n\n{body}\n</details>\n"
 
 
 def _escaped(rows: Sequence[Sequence[str]]) -> list[list[str]]:

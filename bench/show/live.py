@@ -14,10 +14,10 @@ from bench.measure.events import CaseEnded, Checked, Counted, Event, PhaseStarte
 from bench.measure.schedule import WARM_COMPILE_S
 from bench.metrics import format_value, with_unit
 from bench.plan.case import Case
-from bench.report.schema import Round
+from bench.report.schema import FAILED, Round
 from bench.show.cases import name_columns
 from bench.show.grid import Column, Portable, Span, lay_out
-from bench.show.words import FAILED, clean, count, duration, outcome, percent, varied_axes
+from bench.show.words import clean, count, duration, outcome, percent, varied_axes
 from bench.stats import log_t_interval
 
 ROWS = 10

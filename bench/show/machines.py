@@ -16,10 +16,11 @@ from bench.metrics import METRICS, format_value
 from bench.report.ab import Ratio
 from bench.show.cases import MISSING
 from bench.show.comparison import ratio_text, side_words, unit_text
+from bench.show.exports.spelling import csv_cell
 from bench.show.gfm import bullets, escape, table
 from bench.show.grid import Column, Portable, flow, fold, lay_out, least_width, wrapped
 from bench.show.table import machine_words
-from bench.show.words import clean
+from bench.show.words import clean, count
 
 NO_ANCHORS = "no anchors in these reports, so no ratio is normalised by what the machines can do at most"
 _LEGEND = "! in doubt: too few or unsteady processes"
@@ -33,10 +34,22 @@ def machines_view(machines: Machines, width: int) -> RenderableType:
         parts.append(flow([Text(words[0]), *(Text(clean(word), "dim") for word in words[1:])], width, indent=2))
     for title, rows in (("Best of each model", machines.best), ("Every case, latency.p50_ms", machines.cases)):
         parts += [Text(), Text(title, "bold"), *_tables(machines, rows, width)]
-    says = [f"ratio: to {clean(machines.machines[0].title)}", *anchor_words(machines)]
+    says = [f"ratio: to {clean(machines.machines[0].title)}", mean_words(machines), *anchor_words(machines)]
     if _is_doubtful(machines):
         says.append(_LEGEND)
     return Portable(Group(*parts, *(wrapped(line, width, style="dim") for line in says)))
+
+
+def mean_words(machines: Machines) -> str:
+    """`geometric mean of the ratios over 3 cases that all have: b 0.512 (by gemm 1.02)`."""
+    if not machines.means:
+        return "no mean: no case has a median on every machine"
+    each = [
+        f"{clean(mean.title)} {mean.ratio:.3f}"
+        + "".join(f", by {clean(name)} {value:.3f}" for name, value in mean.normalised.items())
+        for mean in machines.means
+    ]
+    return f"geometric mean of the ratios over {count(machines.shared, 'case')} that all have: {'; '.join(each)}"
 
 
 def anchor_words(machines: Machines) -> list[str]:
@@ -152,6 +165,7 @@ def as_json(machines: Machines) -> dict[str, Any]:
         ],
         "best": [{"model": row.name, **_row(row)} for row in machines.best],
         "cases": [{"case": row.name, **_row(row)} for row in machines.cases],
+        "means": {"cases": machines.shared, "machines": [asdict(mean) for mean in machines.means]},
         "anchors": names_of_anchors(machines) or {"value": None, "reason": NO_ANCHORS},
         "warnings": list(machines.warnings),
     }
@@ -167,7 +181,14 @@ def as_markdown(machines: Machines) -> str:
         _markdown(machines, machines.best),
         "## Every case, latency.p50\\_ms\n",
         _markdown(machines, machines.cases),
-        bullets([*anchor_words(machines), *([_LEGEND] if _is_doubtful(machines) else []), *machines.warnings]),
+        bullets(
+            [
+                mean_words(machines),
+                *anchor_words(machines),
+                *([_LEGEND] if _is_doubtful(machines) else []),
+                *machines.warnings,
+            ]
+        ),
     ]
     return "\n".join(parts)
 
@@ -175,7 +196,7 @@ def as_markdown(machines: Machines) -> str:
 def as_github(machines: Machines) -> str:
     """The best of each model alone."""
     titles = " and ".join(escape(each.title) for each in machines.machines)
-    notes = bullets([*anchor_words(machines), *machines.warnings])
+    notes = bullets([mean_words(machines), *anchor_words(machines), *machines.warnings])
     return "\n".join([f"### {titles}\n", _markdown(machines, machines.best), notes])
 
 
@@ -194,9 +215,9 @@ def as_csv(machines: Machines) -> str:
                     getattr(side, end, None) for side in (cell.figure, cell.ratio) for end in ("value", "low", "high")
                 ]
                 scaled = [getattr(by(cell, name), "value", None) for name in anchors]
-                texts = [clean(text) for text in (machine.title, str(is_best).lower(), row.name, row.metric, case)]
+                texts = [csv_cell(text) for text in (machine.title, str(is_best).lower(), row.name, row.metric, case)]
                 writer.writerow(
-                    [*texts, *("" if number is None else number for number in [*sides, *scaled]), clean(cell.why)]
+                    [*texts, *("" if number is None else number for number in [*sides, *scaled]), csv_cell(cell.why)]
                 )
     return stream.getvalue()
 

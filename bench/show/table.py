@@ -11,12 +11,11 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from bench.metrics import METRICS, format_value, with_unit
-from bench.report.schema import Environment, Failure, Report, Result, Round, Status, TargetVerdict
+from bench.report.schema import FAILED, Environment, Failure, Report, Result, Round, Status, TargetVerdict
 from bench.show.advice import advice
 from bench.show.cases import VERDICTS, cases_view, missing_words
 from bench.show.grid import flow, titled, wrapped
 from bench.show.words import (
-    FAILED,
     clean,
     count,
     duration,

@@ -19,8 +19,6 @@ _STATUS = {
     "unsupported": "unsupported",
     "skipped": "skipped",
 }
-# Statuses that exit code 3 stands for, less `skipped`, which only follows from another.
-FAILED: tuple[Status, ...] = ("failed", "crashed", "timeout", "out_of_memory")
 _QUIET_AXES = ("device", "precision", "channels_last", "threads")
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")

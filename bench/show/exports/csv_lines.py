@@ -13,7 +13,7 @@ from bench.metrics import METRICS
 from bench.report.ab import Ratio
 from bench.report.schema import Reading
 from bench.show.exports.record import Outcome, Record
-from bench.show.exports.spelling import axis_text, one_line
+from bench.show.exports.spelling import axis_text, csv_cell
 
 AXES = ("model", "device", "batch_size", "mode", "precision", "channels_last", "threads")
 HEADER = (
@@ -21,8 +21,6 @@ HEADER = (
     *("metric", "unit", "value", "low", "high", "n"),
     *("verdict", "word", "ratio", "ratio_low", "ratio_high", "message"),
 )
-# A spreadsheet takes a cell that begins so for a formula and computes it.
-_FORMULA = ("=", "+", "-", "@")
 
 
 def text(record: Record) -> str:
@@ -37,14 +35,15 @@ def text(record: Record) -> str:
 
 def _lines(record: Record, outcome: Outcome) -> Iterator[list[str]]:
     before = [
-        *(record.kind, _words(record.suite), _words(record.host), _words(record.started_at), _words(outcome.case)),
-        *(_words(axis_text(outcome.axes.get(axis))) for axis in AXES),
+        record.kind,
+        *map(csv_cell, (record.suite, record.host, record.started_at, outcome.case)),
+        *(csv_cell(axis_text(outcome.axes.get(axis))) for axis in AXES),
     ]
     ratio = outcome.ratio or Ratio(value=None)
     after = [
-        *(outcome.verdict, _words(outcome.word)),
+        *(outcome.verdict, csv_cell(outcome.word)),
         *(_number(each) for each in (ratio.value, ratio.low, ratio.high)),
-        _words(outcome.message),
+        csv_cell(outcome.message),
     ]
     known = [(key, outcome.readings[key]) for key in METRICS if _says_something(outcome.readings.get(key))]
     for key, reading in known:
@@ -60,9 +59,3 @@ def _says_something(reading: Reading | None) -> bool:
 
 def _number(value: float | None) -> str:
     return "" if value is None else repr(value)
-
-
-def _words(text: str) -> str:
-    """One line that no spreadsheet computes."""
-    line = one_line(text)
-    return f"'{line}" if line.startswith(_FORMULA) else line

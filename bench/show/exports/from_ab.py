@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from statistics import median
 
-from bench.report.ab import AbCase, AbReport, AbVerdict, OperatorChange
+from bench.measure.turns import UNCOUNTED_ROUNDS
+from bench.report.ab import AbCase, AbReport, AbVerdict, OperatorChange, PairRecord
 from bench.report.schema import Reading
 from bench.show.exports.from_run import failure_text
 from bench.show.exports.record import Outcome, Record, Word, known_git
@@ -51,17 +52,30 @@ def _outcome(case: AbCase) -> Outcome:
         detail="\n\n".join(_details(case)),
         seconds=case.seconds,
         readings=_readings(case),
-        samples_s=tuple(turn / 1e9 for pair in case.pairs for turn in pair.turns_ns.get("candidate", ())),
+        samples_s=tuple(turn / 1e9 for pair in case.pairs for turn in _counted_turns(pair)),
         ratio=case.ratio,
     )
 
 
+def _counted_turns(pair: PairRecord) -> Sequence[int]:
+    """Nanoseconds of one call in each of the candidate's turns, less the first rounds, in which caches settle."""
+    return pair.turns_ns.get("candidate", [])[UNCOUNTED_ROUNDS:]
+
+
 def _readings(case: AbCase) -> dict[str, Reading]:
-    """The candidate's latency: the median over pairs of each one's median. What bounds it is the ratio's interval."""
-    medians = [pair.candidate_ms for pair in case.pairs]
-    if not medians:
-        return {}
-    return {"latency.p50_ms": Reading(value=median(medians), n=len(medians), reason="the interval is the ratio's")}
+    """The candidate's latency and memory: medians over pairs. What bounds them is the ratio's interval."""
+    seen: dict[str, list[float] | list[int | None]] = {
+        "latency.p50_ms": [pair.candidate_ms for pair in case.pairs],
+        "memory.model_rss_bytes": [pair.candidate_memory_bytes for pair in case.pairs],
+    }
+    if case.candidate.device != "cpu":
+        seen["memory.device_allocated_bytes"] = seen.pop("memory.model_rss_bytes")
+    known = {key: [each for each in values if each is not None] for key, values in seen.items()}
+    return {
+        key: Reading(value=median(values), n=len(values), reason="the interval is the ratio's")
+        for key, values in known.items()
+        if values
+    }
 
 
 def _details(case: AbCase) -> Iterator[str]:

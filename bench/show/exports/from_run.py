@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.metrics import METRICS, format_value, with_unit
-from bench.report.schema import Failure, Report, Result, TargetVerdict
+from bench.report.schema import FAILED, Failure, Report, Result, TargetVerdict
 from bench.show.exports.record import Outcome, Record, Word, known_git
-from bench.show.words import FAILED, outcome
+from bench.show.words import outcome
 
 _OPEN = ("inconclusive", "unavailable")
 

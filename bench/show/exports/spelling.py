@@ -14,6 +14,8 @@ from bench.show.words import clean
 # The worst first, as a person reads them.
 VERDICTS: tuple[Word, ...] = ("failed", "error", "skipped", "passed")
 MARKS: dict[Word, str] = {"failed": "✗", "error": "✗", "skipped": "–", "passed": "✓"}
+# A spreadsheet takes a cell that begins so for a formula and computes it.
+_FORMULA = ("=", "+", "-", "@")
 # What XML 1.0 and UTF-8 cannot hold, and what turns the direction of the text around it.
 _UNWRITABLE = re.compile("[\ud800-\udfff\ufffe\uffff\u202a-\u202e\u2066-\u2069]")
 
@@ -26,6 +28,12 @@ def plain(text: str) -> str:
 def one_line(text: str) -> str:
     """`plain`, on one line."""
     return " ".join(plain(text).split())
+
+
+def csv_cell(text: str) -> str:
+    """One line that no spreadsheet computes."""
+    line = one_line(text)
+    return f"'{line}" if line.startswith(_FORMULA) else line
 
 
 def shortened(text: str, most: int) -> str:
