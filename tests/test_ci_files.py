@@ -245,6 +245,25 @@ def test_a_pull_request_is_compared_with_its_merge_base_though_main_has_gone_on(
     assert baseline_of(done) == done.outputs["baseline"] == repository.base
 
 
+def test_of_githubs_own_merge_the_side_without_the_request_is_compared(repository: Repository, tmp_path: Path) -> None:
+    """The event's base may be older than what was merged; what main did meanwhile is not the request's doing."""
+    head = repository.second
+    repository.git("checkout", "--quiet", "--detach", "main")
+    repository.git("merge", "--quiet", "--no-ff", "-m", "merge", head)
+    context = {
+        **SUITE,
+        "github.event.pull_request.base.sha": repository.base,
+        "github.event.pull_request.head.sha": head,
+    }
+    assert baseline_of(run_action(repository.folder, tmp_path, context)) == repository.main
+
+
+def test_a_quote_that_is_not_closed_is_no_regression(repository: Repository, tmp_path: Path) -> None:
+    done = run_action(repository.folder, tmp_path, {**pull_request(repository), "inputs.args": "-k 'resnet50"})
+    assert (done.code, done.arguments) == (2, None)
+    assert "a quote that is not closed" in done.said
+
+
 def test_a_merge_group_is_compared_with_its_base(repository: Repository, tmp_path: Path) -> None:
     context = {**SUITE, "github.event.merge_group.base_sha": repository.base}
     assert baseline_of(run_action(repository.folder, tmp_path, context)) == repository.base

@@ -928,6 +928,8 @@ def test_a_stored_report_of_either_kind_is_exported(folder: Path, capsys: pytest
     assert "would replace the report run.json" in capsys.readouterr().err
     assert call(["export", "junti", "run.json"], Manner(outside=1)) == 2
     assert "did you mean 'junit'" in capsys.readouterr().err
+    assert call(["export", "gab-bigger", "ab.json"], Manner(outside=1)) == 2
+    assert "would be empty" in capsys.readouterr().err
     assert call(["export", "junit", str(SELFCHECK)], Manner(outside=1)) == 2
     assert "measures no case" in capsys.readouterr().err
 

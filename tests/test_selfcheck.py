@@ -14,10 +14,10 @@ from scripted_ring import World, steady
 
 from bench.cli import Manner, call
 from bench.judge import others
-from bench.report.selfcheck import SelfCheck
+from bench.report.selfcheck import Arm, SelfCheck
 from bench.show.selfcheck import selfcheck_svg, selfcheck_view
 
-COMMITTED = Path(__file__).resolve().parents[1] / "reports" / "selfcheck" / "epyc-2core-vm.json"
+COMMITTED = next((Path(__file__).resolve().parents[1] / "reports" / "selfcheck").glob("*.json"))
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +37,8 @@ def test_the_table_fits_its_width_and_counts_every_verdict(report: SelfCheck, wi
     assert max(map(len, text.splitlines())) <= width
     same = next(arm for arm in report.arms if arm.kind == "same")
     fails = sum(run.verdict == "fail" for run in same.runs)
-    row = next(line for line in text.splitlines() if line.startswith("both the same"))
-    assert row.split()[3:6] == [str(len(same.runs)), str(len(same.runs) - fails), str(fails)]
+    passes = sum(run.verdict == "pass" for run in same.runs)
+    assert row_of(text, "both the same")[:3] == [str(len(same.runs)), str(passes), str(fails)]
     assert all(rule in text for rule in others.RULES)
 
 
@@ -49,12 +49,22 @@ def test_a_stored_result_is_shown_again(report: SelfCheck, capsys: pytest.Captur
     assert SelfCheck.model_validate_json(capsys.readouterr().out) == report
 
 
-def test_a_false_alarm_would_be_seen_in_the_table(report: SelfCheck) -> None:
-    arms = list(report.arms)
-    runs = list(arms[0].runs)
-    runs[0] = runs[0].model_copy(update={"verdict": "fail"})
-    arms[0] = arms[0].model_copy(update={"runs": runs})
-    assert shown(report.model_copy(update={"arms": arms}), 80) != shown(report, 80)
+def row_of(text: str, name: str) -> list[str]:
+    return next(line for line in text.splitlines() if line.startswith(name)).removeprefix(name).split()
+
+
+@pytest.mark.parametrize(
+    ("slowdown", "verdict", "wrong"),
+    [(0.0, "fail", "100%"), (0.01, "fail", "100%"), (0.01, "pass", "0%"), (0.02, "pass", "–"), (0.02, "fail", "–"),
+     (0.03, "pass", "100%"), (0.05, "fail", "0%")],
+)  # fmt: skip
+def test_wrong_is_what_the_two_numbers_forbid(report: SelfCheck, slowdown: float, verdict: str, wrong: str) -> None:
+    run = report.arms[0].runs[0].model_copy(update={"verdict": verdict})
+    kind = "slowed" if slowdown else "same"
+    arm = Arm(kind=kind, slowdown=slowdown, wanted=1, runs=[run])
+    name = f"slowed by {100 * slowdown:g} %" if slowdown else "both the same"
+    text = shown(report.model_copy(update={"arms": [arm]}), 100)
+    assert row_of(text, name)[4].partition("(")[0] == wrong
 
 
 def test_the_picture_is_well_formed_names_every_rule_and_has_no_script_or_link(report: SelfCheck) -> None:
@@ -172,3 +182,4 @@ def test_no_further_gate_begins_when_the_minutes_are_up() -> None:
     world = World()
     _, result = selfcheck(world, "--max-minutes", "0.2")
     assert sum(map(len, gates(result).values())) == 1
+    assert result["status"] == "interrupted"

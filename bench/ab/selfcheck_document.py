@@ -11,7 +11,7 @@ from bench.report.schema import CaseRecord, Environment
 from bench.report.selfcheck import SelfCheck, Sitting
 
 # What the alarms of a gate are judged from, by rule: told with the result, so that a reader need not guess.
-_RULES_USED = "one process of each side, one after the other, each call timed for about a second"
+_RULES_USED = "one process of each side, one after the other, each call timed, for a second or 100 calls"
 _MAY_DIFFER = ("max_minutes", "seed")  # from one sitting to the next: they decide no verdict
 
 
@@ -28,7 +28,7 @@ def selfcheck_document(
     from_case = check.plan.baseline.case
     names = sorted({name for runs in check.runs for run in runs for name in run.alarms})
     before = [] if earlier is None else earlier.sittings or [_sitting_of(earlier)]
-    now = stamp(datetime.now(UTC))
+    now, arms = stamp(datetime.now(UTC)), check.arms()
     sitting = Sitting(
         started_at=stamp(started),
         finished_at=now,
@@ -42,11 +42,11 @@ def selfcheck_document(
         generator=GENERATOR,
         started_at=(before or [sitting])[0].started_at,
         finished_at=now,
-        status="interrupted" if interrupted else "complete",
+        status="interrupted" if interrupted or any(len(arm.runs) < arm.wanted for arm in arms) else "complete",
         case=CaseRecord(id=from_case.id, **from_case.axes),
         settings=settings_of(check.rule, check.plan, check.max_seconds, judge_counts=False, seed=check.seed),
         environment=environment,
-        arms=check.arms(),
+        arms=arms,
         rules=dict.fromkeys(names, _RULES_USED),
         wall_s=sum(each.wall_s for each in (*before, sitting)),
         sittings=[*before, sitting],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ import click
 
 from bench.cli import Manner, json_option, manners, say
 from bench.cli.ab_order import SIDES, Order, Percent, report_path, side_options, take_order
-from bench.cli.export_option import check_exports, export_option, takes_standard_output, write_exports
+from bench.cli.export_option import Export, check_exports, export_option, takes_standard_output, write_exports
 from bench.cli.interrupts import interrupted_once
-from bench.errors import LaunchError
+from bench.errors import LaunchError, UsageError
 
 
 @click.command()
@@ -53,11 +54,18 @@ def command(manner: Manner, /, **options: Any) -> int:
 
     path = report_path(options)
     check_exports(options["exports"], manner.json, path)
+    refuse_bigger(options["exports"])
     with interrupted_once():
         with scratch() as folder, take_order(options, folder) as order:
             report, failure = _measure(manner, order, folder)
         code = _deliver(manner, options, report, path)
     return code if failure is None else say(failure)
+
+
+def refuse_bigger(exports: Sequence[Export]) -> None:
+    """github-action-benchmark takes no empty file. Raises UsageError."""
+    if any(export.format == "gab-bigger" for export in exports):
+        raise UsageError("gab-bigger would be empty: of A against B nothing is better when bigger. Use gab-smaller.")
 
 
 def _measure(manner: Manner, order: Order, folder: Path) -> tuple[Any, LaunchError | None]:

@@ -36,11 +36,15 @@ def command(manner: Manner, format: str, report: str, output: str | None) -> int
 
     An existing file is replaced; only the step's summary is added to.
     """
+    from bench.cli.ab import refuse_bigger
+    from bench.report.ab import AbReport
     from bench.report.documents import parse_any, read_any
 
     export = export_to(format, output)
     keep_files([export], [] if report == "-" else [Path(report)])
     read = parse_any(sys.stdin.read(), "standard input") if report == "-" else read_any(Path(report))
+    if isinstance(read, AbReport):
+        refuse_bigger([export])
     return write_exports(lambda: record_of(read), [export], manner.quiet)
 
 

@@ -9,6 +9,7 @@ from statistics import median, stdev
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from bench.report.ab import Settings
 from bench.report.selfcheck import Arm, GateRun, SelfCheck
 from bench.show.grid import Column, Portable, flow, lay_out, wrapped
 from bench.show.table import machine_words
@@ -71,7 +72,7 @@ def _arms(report: SelfCheck, width: int) -> RenderableType:
             Column(word, "", tuple(Text(str(_verdicts(arm.runs, verdict))) for arm in arms))
             for word, verdict in (("PASS", "pass"), ("FAIL", "fail"), ("INCONCL.", "inconclusive"))
         ),
-        Column("wrong", "% (95 %)", tuple(Text(_wrong(arm)) for arm in arms)),
+        Column("wrong", "% (95 %)", tuple(Text(_wrong(arm, report.settings)) for arm in arms)),
         Column("change", "median", tuple(Text(_change(arm.runs)) for arm in arms), rank=2),
         Column("pair sd", "", tuple(Text(_spread(arm.runs)) for arm in arms), rank=3),
         Column("seconds", "median", tuple(Text(_seconds(arm.runs)) for arm in arms), rank=1),
@@ -84,7 +85,8 @@ def _rules(report: SelfCheck, width: int) -> RenderableType:
     arms = [arm for arm in report.arms if arm.kind != "load" and arm.runs]
     columns = [Column("rule", "", tuple(Text(name) for name in names), left=True)]
     for arm in arms:
-        title = "false alarms" if arm.kind == "same" else f"{100 * arm.slowdown:g} % caught"
+        caught = "caught" if arm.slowdown >= report.settings.fail_over else "alarms"
+        title = "false alarms" if arm.kind == "same" else f"{100 * arm.slowdown:g} % {caught}"
         columns.append(Column(title, "", tuple(Text(_alarm_rate(arm.runs, name)) for name in names)))
     return lay_out(columns, width).body
 
@@ -100,9 +102,14 @@ def _verdicts(runs: Sequence[GateRun], verdict: str) -> int:
     return sum(run.verdict == verdict for run in runs)
 
 
-def _wrong(arm: Arm) -> str:
-    """False alarms of equal sides; misses (PASS) of slowed ones."""
-    return rate(_verdicts(arm.runs, "pass" if arm.kind == "slowed" else "fail"), arm.runs)
+def _wrong(arm: Arm, settings: Settings) -> str:
+    """False alarms of sides that are equal, or differ by what is ignored; misses where the slowdown must be caught.
+
+    Between the two numbers every verdict is right.
+    """
+    if arm.slowdown >= settings.fail_over:
+        return rate(_verdicts(arm.runs, "pass"), arm.runs)
+    return rate(_verdicts(arm.runs, "fail"), arm.runs) if arm.slowdown <= settings.ignore else "–"
 
 
 def _change(runs: Sequence[GateRun]) -> str:
@@ -120,7 +127,10 @@ def _seconds(runs: Sequence[GateRun]) -> str:
 
 
 def _words(report: SelfCheck) -> list[str]:
-    words = ["wrong: of equal sides a FAIL, of slowed ones a PASS; in brackets the exact interval at 95 %"]
+    low, high = (f"{100 * share:g} %" for share in (report.settings.ignore, report.settings.fail_over))
+    words = [
+        f"wrong: a FAIL up to {low}, a PASS from {high} on, nothing between; in brackets the exact interval at 95 %"
+    ]
     if report.rules:
         words.append(f"the other rules judged {next(iter(report.rules.values()))}; an alarm is their FAIL")
     total = sum(len(arm.runs) for arm in report.arms)
