@@ -150,7 +150,7 @@ class ScriptedParent:
     def __exit__(self, *_: object) -> None:
         self.launcher.closed += 1
 
-    def probe(self, compute: bool) -> dict[str, Any]:
+    def probe(self, compute: bool, anchors: bool = False) -> dict[str, Any]:
         return {"torch": {}}
 
     def run(self, request: Mapping[str, Any], limits: Mapping[str, float]) -> Iterator[dict[str, Any]]:

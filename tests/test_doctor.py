@@ -480,7 +480,7 @@ class Scripted:
 
     def __exit__(self, *_: object) -> None: ...
 
-    def probe(self, compute: bool) -> Mapping[str, Any]:
+    def probe(self, compute: bool, anchors: bool = False) -> Mapping[str, Any]:
         assert compute
         if isinstance(self.answer, LaunchError):
             raise self.answer

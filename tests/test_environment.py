@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import calm
 
-from bench.report.environment import cgroup_levels, collect, differences, environment_id
+from bench.report.environment import cgroup_levels, collect, differences, environment_id, with_anchors
 from bench.report.schema import Environment, Facts
 
 TORCH: dict[str, Any] = {
@@ -282,6 +282,14 @@ def test_a_fact_that_decides_speed_changes_the_id_and_is_named(
     there = changed(here, section, **facts)
     assert environment_id(here) != environment_id(there)
     assert differences(here, there) == [sentence]
+
+
+def test_anchors_are_kept_and_leave_the_id(tmp_path: Path) -> None:
+    here = environment(put(tmp_path, XEON)).model_copy(update={"gpu": [{"name": "T4"}]})
+    there = with_anchors(here, {"cpu": {"gemm_gflops": 50.0}, "gpu": {"gemm_gflops": 4000.0}})
+    assert (there.cpu["anchors"], there.gpu[0]["anchors"]) == ({"gemm_gflops": 50.0}, {"gemm_gflops": 4000.0})
+    assert environment_id(here) == environment_id(there)
+    assert differences(here, there) == []
 
 
 @pytest.mark.parametrize(

@@ -264,6 +264,13 @@ def test_torchvision_models_run_in_every_mode_that_needs_no_compiler_and_agree_w
         assert {result["equivalence"]["status"]} == wanted, (result["case"]["id"], result["equivalence"])
 
 
+def test_a_report_tells_what_the_machine_does_at_best(tmp_path: Path) -> None:
+    _, report = run_suite(tmp_path, f'[matrix]\nmodel = ["good"]\n[measure]\nrounds = 1\n{SHORT}{models("good")}')
+    (environment,) = report["environments"].values()
+    assert set(environment["cpu"]["anchors"]) == {"gemm_gflops", "copy_gb_per_s", "calls_per_ms"}
+    assert min(environment["cpu"]["anchors"].values()) > 0
+
+
 def test_a_compile_is_cold_once_then_warm_and_equal_to_eager(tmp_path: Path) -> None:
     text = f'[matrix]\nmodel = ["good"]\nmode = ["eager", "compile"]\n[measure]\nrounds = 2\n{SHORT}' + models("good")
     code, report = run_suite(tmp_path, text)

@@ -201,14 +201,14 @@ def _real_outside(order: Order) -> Any:
     from bench.measure.monitor import Monitor
     from bench.measure.nvidia import describe_gpus
     from bench.measure.rounds import Outside
-    from bench.report.environment import collect, environment_id
+    from bench.report.environment import collect, environment_id, with_anchors
 
     def describe(probed: dict[str, Any]) -> tuple[str, Any]:
         environment = collect(probed["torch"], describe_gpus(), Path.cwd())
-        environment = environment.model_copy(update={"host": order.machine})
+        environment = with_anchors(environment, probed["anchors"]).model_copy(update={"host": order.machine})
         return environment_id(environment), environment
 
-    return Outside(launcher=Interpreter(), watch=Monitor, describe=describe)
+    return Outside(launcher=Interpreter(), watch=Monitor, describe=describe, anchors=True)
 
 
 def _finish(order: Order, journal: Any, interrupted: bool) -> Any:

@@ -69,8 +69,6 @@ MEANINGS: Mapping[str, str] = {
 }
 # Said, yet no reason to refuse: they decide how much evidence there is, not how fast a case runs.
 _HARMLESS = re.compile(r"suite\.|measure\.(?!seed$)")
-# Speeds of the machine itself, measured anew in each run: they tell how two machines relate, and never agree exactly.
-_ANCHOR = re.compile(r"\.anchors\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +140,6 @@ class Conditions:
         for sentence in differing_facts(one, other):
             key, told, says = sentence.partition(": ")
             key = key if told else sentence.removesuffix(" differs")
-            if _ANCHOR.search(key):
-                continue
             made = self._difference(key, fact(one, key), fact(other, key))
             found.append(replace(made, says=_arrow(says)))
         return tuple(found)

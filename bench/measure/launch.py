@@ -52,7 +52,7 @@ class RoundParent(Protocol):
     def run(self, request: Mapping[str, Any], limits: Mapping[str, float]) -> Iterator[Message]:
         """Messages of one child until its `exit`, with a `tick` every half second."""
 
-    def probe(self, compute: bool) -> Message:
+    def probe(self, compute: bool, anchors: bool = False) -> Message:
         """What torch says of itself in a child process."""
 
 
@@ -138,10 +138,10 @@ class ForkingParent:
                     raise LaunchError(self._no_start(message["event"]))
         return self._ready
 
-    def probe(self, compute: bool = False) -> Message:
+    def probe(self, compute: bool = False, anchors: bool = False) -> Message:
         """What torch says of itself in a child process. Raises LaunchError where that child dies."""
         answer: Message | None = None
-        for message in self.run({"do": "probe", "compute": compute}, {"load": READY_S}):
+        for message in self.run({"do": "probe", "compute": compute, "anchors": anchors}, {"load": READY_S}):
             if message["event"] == "probed":
                 answer = message
         if answer is None:

@@ -29,7 +29,7 @@ from typing import IO, Any
 
 import torch
 
-from bench.core import devices, equivalence, modes, operators
+from bench.core import anchors, devices, equivalence, modes, operators
 from bench.core.accuracy import evaluate
 from bench.core.dataset import read_dataset, sample
 from bench.core.session import InferenceSession
@@ -232,10 +232,10 @@ def _answer(request: Mapping[str, Any], out: IO[str]) -> None:
     if request["do"] == "measure":
         measure(Request.from_json(request["request"]), TorchEdge(release), lambda message: _say(out, message))
     else:
-        _say(out, {"event": "probed", **_probe(bool(request.get("compute")))})
+        _say(out, {"event": "probed", **_probe(bool(request.get("compute")), bool(request.get("anchors")))})
 
 
-def _probe(compute: bool) -> dict[str, Any]:
+def _probe(compute: bool, wants_anchors: bool) -> dict[str, Any]:
     """What torch says of itself here; with `compute`, also what each device makes of a small computation."""
     facts = devices.facts()
     return {
@@ -244,6 +244,7 @@ def _probe(compute: bool) -> dict[str, Any]:
         "python": {"version": platform.python_version(), "implementation": platform.python_implementation()},
         "packages": _packages(),
         "devices": devices.try_all() if compute else {},
+        "anchors": anchors.measure_all() if wants_anchors else {},
     }
 
 

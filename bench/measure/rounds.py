@@ -71,6 +71,7 @@ class Outside:
     watch: Callable[[int, str, str | None], Watch]
     describe: Callable[[Message], tuple[str, Environment]]
     now: Callable[[], float] = time.monotonic
+    anchors: bool = False  # also measure what the machine does at best, a second once
 
 
 def run_suite(plan: Plan, outside: Outside, states: Sequence[Progress]) -> Generator[Event, None, None]:
@@ -188,7 +189,7 @@ class _Run:
         return f"the budget of {self.plan.measure.budget_s:g} s was spent before its turn"
 
     def _introduce(self, parent: RoundParent) -> RunStarted:
-        identity, environment = self.outside.describe(parent.probe(compute=False))
+        identity, environment = self.outside.describe(parent.probe(compute=False, anchors=self.outside.anchors))
         cases = tuple(each.case for each in self.states)
         return RunStarted(cases, self.plan.measure.rounds, self.plan.measure.budget_s, identity, environment)
 

@@ -8,6 +8,7 @@ What decides speed, and so makes the environment's id: everything, less
     git                       the code that is measured, not the machine: it is what a comparison is about
     some packages             pydantic, click, rich, psutil, nvidia-ml-py: no measured process has them
     reasons of unknown facts  only that a fact is unknown counts
+    anchors                   measured anew in each run: they tell how two machines relate, and never agree exactly
     bytes of memory and swap  kernels count a little differently at each start, so whole GiB count
 The host's name decides no speed, yet two machines of one kind must not merge: it counts.
 """
@@ -51,7 +52,7 @@ _OTHER_VARIABLES = (
     *("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF", "CUDA_LAUNCH_BLOCKING", "CUDA_VISIBLE_DEVICES"),
     *("MALLOC_CONF", "MALLOC_ARENA_MAX", "LD_PRELOAD"),
 )
-_NOT_DECISIVE = re.compile(r"git\.|packages\.(pydantic|click|rich|psutil|nvidia-ml-py)$")
+_NOT_DECISIVE = re.compile(r"git\.|(cpu|gpu\[\d+\])\.anchors\b|packages\.(pydantic|click|rich|psutil|nvidia-ml-py)$")
 _GIB = 2**30
 _GIT_PLACES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX")
 
@@ -76,6 +77,16 @@ def collect(torch_facts: Mapping[str, Any], gpus: Sequence[Facts], folder: Path,
         limits=_limits(root),
         git=_git(folder),
     )
+
+
+def with_anchors(environment: Environment, anchors: Mapping[str, Facts]) -> Environment:
+    """The environment with what its processor and its first GPU do at best (core/anchors.py); by `cpu` and `gpu`."""
+    cpu, gpu = environment.cpu, environment.gpu
+    if "cpu" in anchors:
+        cpu = {**cpu, "anchors": anchors["cpu"]}
+    if gpu and "gpu" in anchors:
+        gpu = [{**gpu[0], "anchors": anchors["gpu"]}, *gpu[1:]]
+    return environment.model_copy(update={"cpu": cpu, "gpu": gpu})
 
 
 def environment_id(environment: Environment) -> str:
