@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import Any
 
 import pytest
 from builders import case_record
+from rich.console import Console
 from scripted_ring import World, steady
 
+from bench.ab.sides import name_of
 from bench.ab.verdict import CaseSeen, judge_case
 from bench.cli import Manner, call
 from bench.judge.outputs import compare_outputs
@@ -18,7 +21,8 @@ from bench.judge.pairs import Rule
 from bench.measure.pairs import PairPlan
 from bench.plan.case import Case
 from bench.plan.side import Side
-from bench.report.ab import PairRecord
+from bench.report.ab import PairRecord, Ratio
+from bench.show.versus import LiveVersus
 
 SUITE = """
 schema = 1
@@ -302,3 +306,52 @@ def test_other_inputs_have_other_outputs() -> None:
     samples = {"baseline": ANSWER, "candidate": output(1.0, 3.0, -4.0)}
     found = compare_outputs(samples, case_record(Case("m")), case_record(Case("m", batch_size=2)))
     assert (found.status, found.reason) == ("not compared", "the sides have other inputs")
+
+
+# ---- live
+
+
+def live(**known: Any) -> str:
+    console = Console(width=80, file=io.StringIO(), highlight=False)
+    console.print(LiveVersus(0.03, 0.01, **known))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert max(map(len, text.splitlines())) <= 80
+    return str(text)
+
+
+def test_the_live_view_shows_the_interval_closing_in_between_the_two_numbers() -> None:
+    name = "mobilenet_v3_small-cpu-b1-eager→torchscript-t1"
+    at = {"case": name, "stage": "screen", "pair": 4, "planned": 10, "pair_s": 2.5, "phase": "null: measure"}
+    wide = live(**at, ratio=Ratio(value=1.02, low=0.99, high=1.05))
+    narrow = live(**at, ratio=Ratio(value=1.02, low=1.015, high=1.025))
+    assert name in wide
+    assert "measuring, pair 4 of 10" in wide and "about 18 s of it left" in wide
+    assert wide.count("─") > narrow.count("─") > 0
+    scale = next(line for line in narrow.splitlines() if "●" in line)
+    assert scale.index("0") < scale.index("¦") < scale.index("●") < scale.index("|")
+
+
+def test_the_live_view_keeps_what_is_settled_and_begins_with_that_it_starts() -> None:
+    assert "starting" in live()
+    case = judge_case(passing(), Rule(), None, interrupted=False)
+    assert "✓ m-cpu-b1-eager-t1: PASS" in live(case="next", settled=(case,))
+
+
+def passing() -> CaseSeen:
+    side = Side(Case("m", threads=1), resnet18(), ())
+    return CaseSeen(
+        "m-cpu-b1-eager-t1", PairPlan(side, side), pairs=[pair(0.001 * (n % 3), null=0.0) for n in range(10)]
+    )
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "name"),
+    [
+        (Case("m"), Case("m"), "m-cpu-b1-eager"),
+        (Case("m"), Case("m", mode="compile"), "m-cpu-b1-eager→compile"),
+        (Case("m", threads=1), Case("m", threads=1, batch_size=8), "m-cpu-b1→b8-eager-t1"),
+        (Case("m"), Case("m", threads=2), "m-cpu-b1-eager → m-cpu-b1-eager-t2"),
+    ],
+)
+def test_a_case_of_two_is_named_by_what_differs(one: Case, other: Case, name: str) -> None:
+    assert name_of(Side(one, resnet18(), ()), Side(other, resnet18(), ())) == name

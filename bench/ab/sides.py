@@ -122,9 +122,24 @@ def has_own_code(spec: ModelSpec) -> bool:
 
 
 def name_of(baseline: Side, candidate: Side) -> str:
-    """The case's id; both where the sides run different ones."""
+    """The case's id; where the sides run different ones, with what differs in it: `resnet18-cpu-b1-eager→compile`."""
     one, other = baseline.case.id, candidate.case.id
-    return one if one == other else f"{one} → {other}"
+    if one == other:
+        return one
+    before, after = one.split("-"), other.split("-")
+    head = _alike(before, after)
+    tail = _alike(before[head:][::-1], after[head:][::-1])
+    parts = ["-".join(each[head : len(each) - tail]) for each in (before, after)]
+    if not all(parts):
+        return f"{one} → {other}"
+    return "-".join([*before[:head], "→".join(parts), *before[len(before) - tail :]])
+
+
+def _alike(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many items are the same from the beginning."""
+    return next(
+        (place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )
 
 
 def _side(suite: Suite, case: Case, difference: Difference) -> Side:

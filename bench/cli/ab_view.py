@@ -49,7 +49,7 @@ def _update(seen: LiveVersus, event: Any, began: float) -> None:
         seen.case, seen.stage, seen.pair, seen.planned = event.case, event.stage, event.pair + 1, event.planned
         seen.phase = f"{event.role}: {event.phase.replace('_', ' ')}"
     elif isinstance(event, PairDone):
-        seen.ratio, seen.planned = event.finding.ratio, event.planned
+        seen.ratio, seen.planned, seen.pair_s = event.finding.ratio, event.planned, event.record.seconds
     elif isinstance(event, CaseKnown) and not event.suspect:
         seen.settled = (*seen.settled, event.case)
 

@@ -238,14 +238,15 @@ class LiveVersus:
     pair: int = 0
     planned: int = 0
     phase: str = ""
+    pair_s: float = 0.0
     ratio: Ratio | None = None
     settled: tuple[AbCase, ...] = ()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width = options.max_width
         lines = [Text(f"{settled_line(each)}", WORDS[each.verdict][2]) for each in self.settled[-8:]]
-        lines.append(Text(self._times(), "bold"))
-        lines.append(Text(self.phase, "dim"))
+        lines.append(Text(clean(self.case) or "starting", "bold"))
+        lines.append(Text(" · ".join(self._times()), "dim"))
         if self.ratio is not None and self.ratio.value is not None:
             lines.append(Text(self._scale(min(width - 2, 60))))
             lines.append(Text(f"{percent_change(self.ratio.value)}  {interval_words(self.ratio)}"))
@@ -253,11 +254,14 @@ class LiveVersus:
             each.truncate(width, overflow="ellipsis")
         yield Portable(Group(*lines))
 
-    def _times(self) -> str:
+    def _times(self) -> list[str]:
         if not self.case:
-            return f"starting · {duration(self.elapsed_s)}"
-        at = f"{stage_words(self.stage)}, pair {self.pair} of {self.planned}"
-        return f"{clean(self.case)}: {at} · {duration(self.elapsed_s)}"
+            return [duration(self.elapsed_s)]
+        words = [f"{stage_words(self.stage)}, pair {self.pair} of {self.planned}", duration(self.elapsed_s)]
+        left = self.planned - self.pair + 1
+        if self.pair_s and left > 0:
+            words.append(f"about {duration(left * self.pair_s)} of it left")
+        return [*words, self.phase]
 
     def _scale(self, width: int) -> str:
         """The estimate and its interval between the two numbers, e.g. `····├──●──┤··¦·····|····`."""
