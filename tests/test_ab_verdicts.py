@@ -107,6 +107,26 @@ def test_more_pairs_than_the_usual_sizes_may_be_asked_for(ab: Ab) -> None:
     assert len(report["cases"][0]["pairs"]) == 150
 
 
+def test_without_a_null_arm_two_processes_take_turns_and_no_bias_is_known(ab: Ab) -> None:
+    _, report = ab(World(), "--no-null-arm")
+    (case,) = report["cases"]
+    assert case["null_arm"] is None
+    assert {len(pair["order"]) for pair in case["pairs"]} == {2}
+
+
+def test_exports_are_written_though_the_verdict_is_fail(ab: Ab) -> None:
+    code, _ = ab(World(ratio=steady(0.05)), "--export", "junit=out.xml", "--export", "gab-smaller=out.json")
+    assert code == 1
+    assert "<failure" in Path("out.xml").read_text()
+    assert json.loads(Path("out.json").read_text())
+
+
+def test_a_launch_that_fails_half_way_prints_one_json_document(ab: Ab, capsys: pytest.CaptureFixture[str]) -> None:
+    code, report = ab(World(no_ring=1), "--json")
+    assert code == 3
+    assert json.loads(capsys.readouterr().out) == report
+
+
 def test_the_minutes_are_shared_out_over_the_cases_and_some_are_kept_for_confirming(ab: Ab) -> None:
     world = World(ratio=lambda pair: 1.02 + (0.3 if pair % 2 else -0.3))
     code, report = ab(world, "--max-minutes", "1", suite=TWO_CASES)

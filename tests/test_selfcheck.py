@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import psutil
 import pytest
 from rich.console import Console
 from scripted_ring import World, steady
 
+from bench.ab.load import Load
 from bench.cli import Manner, call
 from bench.judge import others
 from bench.report.selfcheck import Arm, SelfCheck
@@ -115,6 +118,29 @@ def test_a_machine_that_calls_equal_sides_slower_is_told_as_a_false_alarm(capsys
     selfcheck(World(ratio=steady(0.04)), "--slowdowns", "1")
     row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("slowed by 1 %"))
     assert row.split()[4:8] == ["1", "0", "1", "0"]
+
+
+@pytest.mark.real
+def test_the_load_is_there_from_its_start_to_its_end_and_no_longer() -> None:
+    me = psutil.Process()
+    before = set(me.children())
+    with Load() as load:
+        assert set(me.children()) == before
+        load.start()
+        load.start()
+        busy = set(me.children()) - before
+        assert len(busy) == len(os.sched_getaffinity(0))
+    assert not [each for each in busy if each.is_running()]
+
+
+@pytest.mark.usefixtures("empty_folder")
+def test_a_load_half_way_that_changes_nothing_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[bool] = []
+    monkeypatch.setattr(Load, "start", lambda self: started.append(True))
+    code, result = selfcheck(World(), "--load-runs", "2", "--slow-runs", "0")
+    assert code == 0
+    assert gates(result)["load", 0.0] == ["pass", "pass"]
+    assert len(started) == 2
 
 
 @pytest.mark.usefixtures("empty_folder")

@@ -13,12 +13,6 @@ from bench.measure.pairs import PairPlan, Stage
 from bench.report.ab import AbCase, Count, NullArm, OperatorChange, PairRecord, Ratio, SideFailure
 from bench.report.schema import CaseRecord
 
-_COUNT_WORDS = {
-    "operator_calls": "operator calls",
-    "allocated_bytes": "bytes allocated",
-    "graph_breaks": "graph breaks",
-}
-
 
 @dataclass
 class CaseSeen:
@@ -182,7 +176,7 @@ def _unsure_words(seen: CaseSeen, finding: judge.Finding, interrupted: bool) -> 
 
 def _more_words(name: str, count: Count) -> str:
     extra = (count.candidate or 0) - (count.baseline or 0)
-    return f"{extra:,} more {_COUNT_WORDS[name]} ({count.baseline:,} → {count.candidate:,}), counted"
+    return f"{extra:,} more {judge.COUNTS[name]} ({count.baseline:,} → {count.candidate:,}), counted"
 
 
 def _percent(share: float, plus: bool = True) -> str:

@@ -31,7 +31,7 @@ EARLY_SHARE = 0.2  # of each error rate, spent on the look at the first pairs wh
 BETA = 0.02  # chance of missing a slowdown of exactly fail-over, at the planned size
 FEWEST = 7  # pairs below which a signed-rank test at 1 % can say nothing
 MOST_NEEDED = 100_000
-COUNTS = ("operator_calls", "allocated_bytes", "graph_breaks")
+COUNTS = {"operator_calls": "operator calls", "allocated_bytes": "bytes allocated", "graph_breaks": "graph breaks"}
 
 Word = Literal["pass", "fail", "inconclusive"]
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
+from bench.judge.pairs import COUNTS
 from bench.metrics import format_value
 from bench.report.ab import AbCase, AbReport, OperatorChange, Ratio, SideRecord
 from bench.show.cases import name_columns
@@ -23,11 +24,6 @@ WORDS = {
     "failed": ("✗", "FAILED", "bold red"),
 }
 _OPERATORS = 6
-_COUNT_TITLES = {
-    "operator_calls": "operator calls",
-    "allocated_bytes": "bytes allocated",
-    "graph_breaks": "graph breaks",
-}
 
 
 def versus_view(report: AbReport, width: int, verbose: bool = False) -> RenderableType:
@@ -151,9 +147,7 @@ def _why(case: AbCase, width: int, verbose: bool) -> list[RenderableType]:
     for name, each in case.counts.items():
         if each.verdict in ("more", "fewer") or verbose:
             reason = f" ({each.reason})" if each.reason else ""
-            details.append(
-                f"{_COUNT_TITLES.get(name, name)}: {_whole(each.baseline)} → {_whole(each.candidate)}{reason}"
-            )
+            details.append(f"{COUNTS.get(name, name)}: {_whole(each.baseline)} → {_whole(each.candidate)}{reason}")
     if case.needed is not None:
         details.append(
             f"→ {count(case.needed.pairs, 'more pair')}, about {duration(case.needed.seconds)}, would tell: "
