@@ -41,6 +41,7 @@ def stored(folder: Path, name: str, report: Report) -> str:
 
 
 def two(folder: Path, base: Sequence[Result] | Report, new: Sequence[Result] | Report) -> tuple[str, str]:
-    """Paths of base.json and new.json."""
+    """Paths of base.json and new.json, two runs."""
     reports = [each if isinstance(each, Report) else report_of(*each) for each in (base, new)]
-    return stored(folder, "base.json", reports[0]), stored(folder, "new.json", reports[1])
+    other = reports[1].model_copy(update={"run_id": f"{reports[1].run_id}-later"})
+    return stored(folder, "base.json", reports[0]), stored(folder, "new.json", other)

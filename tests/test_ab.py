@@ -91,7 +91,7 @@ def report(folder: Path) -> dict[str, Any]:
 def test_an_operator_planted_in_the_model_fails_by_count_and_is_named_first(repository: Path) -> None:
     slower = "y = self.layer(x)\n        for _ in range(2):\n            y = torch.softmax(y, 1)\n        return y"
     (repository / "net.py").write_text(NET.replace("return self.layer(x)", slower))
-    done = ab(repository, "--baseline-ref", "HEAD", "--max-minutes", "0.2", "-o", "ab.json")
+    done = ab(repository, "--baseline-ref", "HEAD", "--max-minutes", "0.4", "-o", "ab.json")
     assert done.returncode == 1, done.stderr
     (case,) = report(repository)["cases"]
     assert case["verdict"] == "fail"
@@ -137,6 +137,9 @@ def test_a_side_that_crashes_is_a_verdict_that_names_it(repository: Path) -> Non
         (("--export", "junti=x"), "junit"),
         (("-k", "resnet"), "selects none"),
         (("-o", "suite.toml/ab.json"), "cannot write"),
+        (("--baseline-ref", ""), "--baseline-ref is empty"),
+        (("--max-minutes", "inf"), "no number of minutes"),
+        (("--export", "csv=suite.toml"), "would replace"),
     ],
 )
 def test_what_cannot_be_is_said_before_anything_runs(repository: Path, arguments: tuple[str, ...], says: str) -> None:
@@ -167,6 +170,7 @@ def test_an_interpreter_without_torch_is_said(repository: Path, tmp_path: Path) 
     done = ab(repository, "--baseline-python", str(tmp_path / "bare"))
     assert done.returncode == 3
     assert "torch" in done.stderr
+    assert str(tmp_path / "bare") in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -220,7 +224,7 @@ def test_a_folder_that_the_commit_lacks_does_not_lend_it_the_working_trees_code(
     (repository / "lib" / "net.py").write_text(NET.replace("return self.layer(x)", slower))
     (repository / "net.py").unlink()
     (repository / "suite.toml").write_text(SUITE.replace('["."]', '["lib"]'))
-    done = ab(repository, "--baseline-ref", "HEAD", "--max-minutes", "0.2", "-o", "ab.json")
+    done = ab(repository, "--baseline-ref", "HEAD", "--max-minutes", "0.4", "-o", "ab.json")
     assert done.returncode == 1, done.stderr
     counts = report(repository)["cases"][0]["counts"]["operator_calls"]
     assert counts["candidate"] > counts["baseline"]

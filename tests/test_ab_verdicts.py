@@ -16,6 +16,8 @@ from scripted_ring import World, steady
 from bench.ab.sides import name_of
 from bench.ab.verdict import CaseSeen, judge_case
 from bench.cli import Manner, call
+from bench.errors import OutputError
+from bench.explain.profile import compare_profiles
 from bench.judge.outputs import compare_outputs
 from bench.judge.pairs import Rule
 from bench.measure.pairs import PairPlan
@@ -125,6 +127,25 @@ def test_a_launch_that_fails_half_way_prints_one_json_document(ab: Ab, capsys: p
     code, report = ab(World(no_ring=1), "--json")
     assert code == 3
     assert json.loads(capsys.readouterr().out) == report
+
+
+def test_a_result_that_cannot_be_written_is_shown_all_the_same(
+    ab: Ab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OutputError("there is no room")
+
+    monkeypatch.setattr("bench.report.store.write_text", full)
+    with pytest.raises(FileNotFoundError):
+        ab(World())
+    said = capsys.readouterr()
+    assert "✓ PASS: 1 pass" in said.out
+    assert "there is no room" in said.err
+
+
+def test_other_batch_sizes_are_said_to_be(ab: Ab, capsys: pytest.CaptureFixture[str]) -> None:
+    ab(World(), "--candidate-set", "batch_size=8")
+    assert "times are of a call, not of an item" in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_minutes_are_shared_out_over_the_cases_and_some_are_kept_for_confirming(ab: Ab) -> None:
@@ -375,3 +396,36 @@ def passing() -> CaseSeen:
 )
 def test_a_case_of_two_is_named_by_what_differs(one: Case, other: Case, name: str) -> None:
     assert name_of(Side(one, resnet18(), ()), Side(other, resnet18(), ())) == name
+
+
+# ---- why
+
+
+def lap(**operators: tuple[float, float]) -> dict[str, Any]:
+    return {"wall_ns": 1.0, "operators": {"outside operators (Python)": operators.pop("outside"), **operators}}
+
+
+def test_what_lies_outside_operators_leads_where_it_is_the_most_and_no_operator_came_to_it() -> None:
+    """A loop in Python: every operator is called as before, and takes a little longer by chance."""
+    before = lap(outside=(1.0, 1e6), mm=(4.0, 1e6), add=(4.0, 5e5))
+    after = lap(outside=(1.0, 6e6), mm=(4.0, 2.5e6), add=(4.0, 5.1e5))
+    found = compare_profiles([before], [after], measured_ms=2.0)
+    assert [each.operator for each in found] == ["outside operators (Python)", "mm", "add"][: len(found)]
+    assert found[0].change_ms == pytest.approx(5.0)
+
+
+def test_the_profilers_own_time_does_not_lead_where_operators_came_to_it() -> None:
+    before = lap(outside=(1.0, 1e6), mm=(4.0, 1e6))
+    after = lap(outside=(1.0, 4e6), mm=(4.0, 1e6), softmax=(2.0, 2e6))
+    found = compare_profiles([before], [after], measured_ms=2.0)
+    assert [each.operator for each in found] == ["softmax", "outside operators (Python)"]
+
+
+def test_outside_operators_is_never_cut_and_ripple_is() -> None:
+    many = {f"op{number}": (2.0, 1e6 + number) for number in range(20)}
+    before = lap(outside=(1.0, 0.0), **dict.fromkeys(many, (1.0, 0.0)), still=(1.0, 100.0))
+    after = lap(outside=(1.0, 3e5), **many, still=(1.0, 101.0))
+    found = compare_profiles([before], [after], measured_ms=20.0)
+    assert len(found) == 12
+    assert found[-1].operator == "outside operators (Python)"
+    assert "still" not in {each.operator for each in compare_profiles([before], [after], 20.0, most=50)}

@@ -93,7 +93,7 @@ _cases = st.builds(
 def reports(draw: st.DrawFn) -> Report:
     """Any report that the schema lets through, as odd as it may be."""
     results = []
-    for case in draw(st.lists(_cases, max_size=4)):
+    for case in draw(st.lists(_cases, max_size=4, unique_by=lambda case: case.id)):
         if draw(st.booleans()):
             failure = make_failure(message=draw(st.text(max_size=100)), advice=draw(st.text(max_size=100)))
             results.append(failed_result(case, draw(st.sampled_from(["failed", "timeout", "skipped"])), failure))

@@ -193,6 +193,22 @@ def test_every_case_of_either_side_has_a_row_whatever_became_of_it() -> None:
     assert reasons[SCRIPTED.id].endswith("on both sides")
 
 
+def test_a_run_held_against_itself_is_said_to_be(tmp_path: Path, run: Run) -> None:
+    path = stored(tmp_path, "a.json", report_of(result_near(EAGER, 20.0)))
+    assert "the same run" in run("compare", path, path)[2]
+    assert "the same run" in run("gate", path, "--baseline", path)[2]
+
+
+def test_two_results_of_one_case_and_a_report_of_ab_are_refused(tmp_path: Path, run: Run) -> None:
+    path = stored(tmp_path, "a.json", report_of(result_near(EAGER, 20.0)))
+    twice = json.loads(Path(path).read_text())
+    twice["results"] *= 2
+    (tmp_path / "twice.json").write_text(json.dumps(twice))
+    (tmp_path / "ab.json").write_text('{"schema": 1, "kind": "ab"}')
+    assert f"two results of one case, {EAGER.id}" in run("compare", path, str(tmp_path / "twice.json"))[2]
+    assert "a report of `bench ab`" in run("compare", path, str(tmp_path / "ab.json"))[2]
+
+
 def test_many_verdicts_come_with_how_many_are_chance() -> None:
     cases = [Case("resnet50", batch_size=size) for size in range(1, 41)]
     base = report_of(*(result_near(case, 20.0) for case in cases))

@@ -849,7 +849,7 @@ def test_an_export_on_standard_output_is_alone_there(folder: Path, capsys: pytes
         (["junit=-", "csv=-"], [], "standard output"),
         (["junit=-"], ["--json"], "both want standard output"),
         (["junit=-"], ["-o", "-"], "both want standard output"),
-        (["junit=out.json"], [], "would replace the report"),
+        (["junit=out.json"], [], "would replace"),
         (["junit=suite.toml/x.xml"], [], "cannot write"),
         (["junit=."], [], "is a folder"),
         ([f"junit={'x' * 300}"], [], "cannot write"),
@@ -925,7 +925,7 @@ def test_a_stored_report_of_either_kind_is_exported(folder: Path, capsys: pytest
     found = samples((folder / "ab.txt").read_text())
     assert found["bench_new_over_base_ratio"]["resnet50-cpu-b2-eager"][0] == 1.05
     assert call(["export", "junit", "run.json", "-o", "./run.json"], Manner(outside=1)) == 2
-    assert "would replace the report run.json" in capsys.readouterr().err
+    assert "would replace run.json" in capsys.readouterr().err
     assert call(["export", "junti", "run.json"], Manner(outside=1)) == 2
     assert "did you mean 'junit'" in capsys.readouterr().err
     assert call(["export", "gab-bigger", "ab.json"], Manner(outside=1)) == 2
@@ -966,7 +966,7 @@ def test_compare_and_gate_export_what_they_say(
         assert "both want standard output" in capsys.readouterr().err
     for report in ("old.json", "new.json"):
         assert call([*command, "--export", f"csv={report}"], Manner(outside=1)) == 2
-        assert f"would replace the report {report}" in capsys.readouterr().err
+        assert f"would replace {report}" in capsys.readouterr().err
 
 
 def test_machines_side_by_side_have_nothing_to_export(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -208,6 +208,12 @@ def test_few_or_unsteady_processes_are_inconclusive_with_the_reason() -> None:
 # ---- cases that come and go
 
 
+def test_eager_has_no_compile_metric_to_judge_also_under_strict(tmp_path: Path, run: Run) -> None:
+    paths = two(tmp_path, [result_near(EAGER, 20.0)], [result_near(EAGER, 20.0)])
+    code, out, _ = run("gate", "--strict", "--fail-over", "compile.graph_breaks:0", "--baseline", *paths)
+    assert code == 0 and "compile.graph_breaks:0" in out
+
+
 def test_a_crash_on_both_sides_was_not_judged_and_what_neither_can_do_is_nothing_to_judge() -> None:
     crashed, unable = (
         failed_result(COMPILED, "crashed", SEGFAULT),

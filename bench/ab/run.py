@@ -18,7 +18,7 @@ from bench.errors import LaunchError
 from bench.explain.profile import compare_profiles
 from bench.judge import pairs as judge
 from bench.measure.pairs import Noise, PairPlan, PairSeen, RingStarter, Stage, measure_pair
-from bench.report.ab import AbCase, PairRecord
+from bench.report.ab import AbCase, PairRecord, SideFailure
 
 PROFILE_LAPS = 7
 
@@ -146,12 +146,14 @@ class Run:
 
     def _screen(self, seen: CaseSeen, cases_left: int) -> Iterator[Event]:
         deadline = self._share_of_time(cases_left, kept=self._kept_for_confirming())
+        to_count = self._share_of_time(cases_left)  # what is counted takes two pairs, and decides by itself
         while (more := judge.still_wanted(seen.log_ratios("screen"), self.rule)) and seen.failure is None:
-            if not self._has_time(seen, deadline):
+            number = len(seen.of("screen"))
+            counts = self.count and number < 2
+            if not self._has_time(seen, to_count if counts else deadline):
                 seen.cut_short = True
                 return
-            number = len(seen.of("screen"))
-            yield from self._pair(seen, "screen", number, number + more, count=self.count and number < 2)
+            yield from self._pair(seen, "screen", number, number + more, count=counts)
 
     def _confirm(self, seen: CaseSeen, suspects: int, left: int) -> Iterator[Event]:
         self.interpreters.leave()  # fresh interpreters
@@ -188,7 +190,7 @@ class Run:
         seen.seconds += self.outside.now() - start
         seen.notes += [note for note in outcome.notes if note not in seen.notes]
         if outcome.record is None:
-            seen.failure = outcome.failure
+            seen.failure = _of_its_time(seen.plan, outcome.failure)
             self.interpreters.leave()  # what is left in its pipes belongs to nobody
             return
         seen.pairs.append(outcome.record)
@@ -248,6 +250,15 @@ class Run:
         """Whether one more pair, as long as they usually are, would end in time."""
         usual = median(each.seconds for each in seen.pairs) if seen.pairs else 0.0
         return self.outside.now() + usual <= deadline
+
+
+def _of_its_time(plan: PairPlan, failure: SideFailure | None) -> SideFailure | None:
+    """The failure; of a commit that cannot load the model, with what that mostly means."""
+    side = None if failure is None else plan.candidate if failure.side == "candidate" else plan.baseline
+    if failure is None or side is None or not side.not_from or failure.phase != "load":
+        return failure
+    hint = "If the model is newer than that commit, there is nothing to compare: leave it out with -k."
+    return failure.model_copy(update={"advice": f"{failure.advice} {hint}".strip()})
 
 
 def judge_p(seen: CaseSeen, rule: judge.Rule) -> float:

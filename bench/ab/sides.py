@@ -84,9 +84,9 @@ def read_axes(texts: Sequence[str], option: str) -> dict[str, Any]:
 def read_environment(texts: Sequence[str], option: str) -> dict[str, str]:
     """`NAME=VALUE` texts as variables. Raises UsageError."""
     pairs = [text.partition("=") for text in texts]
-    for name, equals, _ in pairs:
+    for text, (name, equals, _) in zip(texts, pairs, strict=True):
         if not equals or not name:
-            raise UsageError(f"{option} {name!r}: wants NAME=VALUE, e.g. OMP_NUM_THREADS=1")
+            raise UsageError(f"{option} {text!r}: wants NAME=VALUE, e.g. OMP_NUM_THREADS=1")
     return {name: value for name, _, value in pairs}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -170,8 +171,9 @@ def _unsure_words(seen: CaseSeen, finding: judge.Finding, interrupted: bool) -> 
     if pairs == 0:
         return "interrupted before its first pair was whole" if interrupted else "there was no time for a first pair"
     why = "interrupted" if interrupted else "the time was up" if seen.cut_short else "the noise is too large"
-    see = f"; {pairs} pairs can see {_percent(finding.detectable, plus=False)}" if finding.detectable else ""
-    return f"{why}: {pairs} pairs do not tell{see}" if not see else f"{why}{see}"
+    if finding.detectable:
+        return f"{why}; {pairs} pairs can see {_percent(finding.detectable, plus=False)}"
+    return f"{why}: {pairs} pairs do not tell" if pairs > 1 else f"{why}: one pair does not tell"
 
 
 def _more_words(name: str, count: Count) -> str:
@@ -202,7 +204,7 @@ def all_noise(cases: Sequence[AbCase]) -> list[str]:
     for case in cases:
         for pair in case.pairs:
             for flag in pair.noise:
-                kind = "".join(sign for sign in flag if not sign.isdigit() and sign != ".")
+                kind = re.sub(r"[\d.,]+", "", flag.replace("of a core", "cores"))
                 found.setdefault(kind, []).append(flag)
     total = sum(len(case.pairs) for case in cases)
     return [f"{sorted(flags)[len(flags) // 2]} (in {len(flags)} of {total} pairs)" for flags in found.values()]

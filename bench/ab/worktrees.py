@@ -59,9 +59,9 @@ def commit_of(top: Path, ref: str) -> str:
     return done.stdout.strip()
 
 
-def state(top: Path) -> tuple[str, bool]:
-    """The commit that is checked out, and whether tracked files differ from it."""
-    head = _git(top, "rev-parse", "HEAD").stdout.strip()
+def state(top: Path) -> tuple[str | None, bool]:
+    """The commit that is checked out, None before the first one, and whether tracked files differ from it."""
+    head = _git(top, "rev-parse", "--verify", "--quiet", "HEAD").stdout.strip() or None
     return head, bool(_git(top, "status", "--porcelain", "--untracked-files=no").stdout.strip())
 
 

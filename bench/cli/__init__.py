@@ -6,6 +6,7 @@ this process.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -161,6 +162,10 @@ def _explain(error: Exception, manner: Manner) -> int:
         error.show()
     elif isinstance(error, BenchError):
         text, code = _words(error), say(error)
+    elif isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        text = "there is no space left where the output goes. Make room, or direct it elsewhere."
+        click.echo(f"bench: {text}", err=True)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at exit
     else:
         text = f"{kind}: {text}"
         click.echo(f"bench: {text}", err=True)

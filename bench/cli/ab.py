@@ -12,10 +12,17 @@ from typing import Any
 import click
 
 from bench.cli import Manner, json_option, manners, say
-from bench.cli.ab_order import SIDES, Order, Percent, report_path, side_options, take_order
-from bench.cli.export_option import Export, check_exports, export_option, takes_standard_output, write_exports
+from bench.cli.ab_order import SIDES, Minutes, Order, Percent, report_path, side_options, take_order
+from bench.cli.export_option import (
+    Export,
+    check_exports,
+    export_option,
+    keep_files,
+    takes_standard_output,
+    write_exports,
+)
 from bench.cli.interrupts import interrupted_once
-from bench.errors import LaunchError, UsageError
+from bench.errors import LaunchError, OutputError, UsageError
 
 
 @click.command()
@@ -24,7 +31,7 @@ from bench.errors import LaunchError, UsageError
 @side_options
 @click.option("--fail-over", type=Percent(), default="3%", show_default=True, help="A slowdown that must be caught.")
 @click.option("--ignore", type=Percent(), default="1%", show_default=True, help="A slowdown that does not matter.")
-@click.option("--max-minutes", type=click.FloatRange(0.05), metavar="M", help="For all cases together.")
+@click.option("--max-minutes", type=Minutes(0.05), metavar="M", help="For all cases together.")
 @click.option("--max-pairs", type=click.IntRange(10), default=64, show_default=True, help="Of one stage of one case.")
 @click.option("--no-null-arm", is_flag=True, help="No second baseline: where three copies do not fit in memory.")
 @click.option("--ignore-counts", is_flag=True, help="Show what is counted (operators, bytes), do not judge it.")
@@ -54,6 +61,7 @@ def command(manner: Manner, /, **options: Any) -> int:
 
     path = report_path(options)
     check_exports(options["exports"], manner.json, path)
+    keep_files(options["exports"], [Path(options["suite_name"])])
     refuse_bigger(options["exports"])
     with interrupted_once():
         with scratch() as folder, take_order(options, folder) as order:
@@ -131,19 +139,22 @@ def _deliver(manner: Manner, options: dict[str, Any], report: Any, path: Path | 
     from bench.show.exports.from_ab import of_ab
     from bench.show.versus import versus_view
 
-    text = report.model_dump_json(by_alias=True)
+    text, unwritten = report.model_dump_json(by_alias=True), None
     if path is not None:
-        write_text(text + "\n", path, replace=options["force"])
+        try:
+            write_text(text + "\n", path, replace=options["force"])
+        except OutputError as error:
+            unwritten = error  # what was measured is shown all the same
     if path is None or manner.json:
         click.echo(text)
     else:
         console = progress_console() if takes_standard_output(options["exports"]) else result_console()
         console.print(versus_view(report, console.width, manner.verbose))
-    if path is not None and not manner.quiet:
+    if path is not None and unwritten is None and not manner.quiet:
         click.echo(f"report: {path}", err=True)
     code = exit_code(report, options["strict"])
     exported = write_exports(lambda: of_ab(report), options["exports"], manner.quiet)
-    return code or exported
+    return code or exported if unwritten is None else say(unwritten)
 
 
 def exit_code(report: Any, strict: bool) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,6 +55,17 @@ class Percent(click.ParamType[float]):
         if not 0 <= number < 1:
             self.fail(f"{value!r} is not between 0% and 100%; write 3% or 0.03", param, ctx)
         return number
+
+
+class Minutes(click.FloatRange):
+    """Minutes from some least number on; neither nan nor infinity."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number. Fails for what is none."""
+        found: float = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value!r} is no number of minutes; leave the option away for no limit", param, ctx)
+        return found
 
 
 @dataclass(frozen=True)
@@ -110,6 +122,8 @@ def take_order(options: dict[str, Any], folder: Path) -> Iterator[Order]:
             if git.get(side, {}).get("dirty") and any(options[f"{each}_ref"] for each in SIDES):
                 header.notes.append(f"the {side} is the working tree, with changes that are not committed")
         plans = _plans(options, suite, cases, made)
+        if any(plan.pairs.baseline.case.batch_size != plan.pairs.candidate.case.batch_size for plan in plans):
+            header.notes.append("the sides have other batch sizes: times are of a call, not of an item")
         minutes = options["max_minutes"]
         yield Order(
             plans=plans,
@@ -135,7 +149,10 @@ def _sides(
             axes=read_axes(options[f"{side}_set"], f"--{side}-set"),
             environment=read_environment(options[f"{side}_env"], f"--{side}-env"),
         )
-    refs = {side: options[f"{side}_ref"] for side in SIDES if options[f"{side}_ref"]}
+    refs = {side: options[f"{side}_ref"] for side in SIDES if options[f"{side}_ref"] is not None}
+    for side, ref in refs.items():
+        if not ref.strip():
+            raise UsageError(f"--{side}-ref is empty: name a branch, a tag or a hash. Is the variable in it not set?")
     if refs and not any(has_own_code(suite.spec(case)) for case in suite.cases):
         raise UsageError(
             f"--{next(iter(refs))}-ref changes nothing: the suite names only torchvision's models, with no code or "

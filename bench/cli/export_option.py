@@ -57,6 +57,11 @@ def parse_exports(given: Sequence[str]) -> tuple[Export, ...]:
 
 def export_to(name: str, place: str | None) -> Export:
     """One export of `bench export`: a format by its name, and a path, - or None. Raises as `parse_exports`."""
+    from bench.plan.suggest import one_of
+    from bench.show.exports.formats import FORMATS
+
+    if name not in FORMATS:
+        raise UsageError(f"there is no format {name!r}; {one_of(name, FORMATS)}")
     return parse_exports([f"{name}={place or '-'}"])[0]
 
 
@@ -85,11 +90,11 @@ def keep_standard_output(exports: Sequence[Export], taken_by: str) -> None:
 
 
 def keep_files(exports: Sequence[Export], reports: Iterable[Path]) -> None:
-    """Raise UsageError where an export would replace one of the reports that are read or will be written."""
+    """Raise UsageError where an export would replace one of the files that are read or will be written."""
     kept = {Path(os.path.realpath(report)): report for report in reports}
     for export in exports:
         if export.path in kept:
-            raise UsageError(f"{export.format} would replace the report {kept[export.path]}. Choose another path.")
+            raise UsageError(f"{export.format} would replace {kept[export.path]}. Choose another path.")
 
 
 def takes_standard_output(exports: Sequence[Export]) -> bool:

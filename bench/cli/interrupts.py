@@ -1,4 +1,4 @@
-"""Ctrl-C, and SIGTERM, which CI sends: the first one ends the work in order, and nothing tears that order."""
+"""Ctrl-C, SIGTERM, SIGHUP: the first one ends the work in order, and nothing tears that order."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# CI sends SIGTERM; a terminal that is closed sends SIGHUP, where there is such a thing.
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""`bench schema`: what a suite and a report look like, as JSON Schema."""
+"""`bench schema`: what a suite and each kind of report look like, as JSON Schema."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from bench.cli import manners
 
 
 @click.command()
-@click.argument("which", type=click.Choice(["suite", "report"]))
+@click.argument("which", type=click.Choice(["suite", "report", "ab", "selfcheck"]))
 @manners
 def command(which: str) -> None:
-    """Print the JSON Schema (draft 2020-12) of a suite or of a report."""
-    click.echo(json.dumps(_suite() if which == "suite" else _report(), indent=2))
+    """Print the JSON Schema (draft 2020-12) of a suite, or of a report of `run`, `ab` or `selfcheck`."""
+    click.echo(json.dumps(_schema(which), indent=2))
 
 
-def _suite() -> dict[str, object]:
-    from bench.plan.suite import suite_schema
+def _schema(which: str) -> dict[str, object]:
+    if which == "suite":
+        from bench.plan.suite import suite_schema
 
-    return suite_schema()
+        return suite_schema()
+    from bench.report.ab import AbReport
+    from bench.report.schema import Record, Report, schema_of
+    from bench.report.selfcheck import SelfCheck
 
-
-def _report() -> dict[str, object]:
-    from bench.report.schema import report_schema
-
-    return report_schema()
+    documents: dict[str, type[Record]] = {"report": Report, "ab": AbReport, "selfcheck": SelfCheck}
+    return schema_of(documents[which])

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from bench.cli import Manner, json_option, manners
-from bench.cli.ab_order import Percent
+from bench.cli.ab_order import Minutes, Percent
 from bench.cli.interrupts import interrupted_once
 from bench.cli.places import free_place, try_place
 from bench.errors import UsageError
@@ -33,7 +33,7 @@ _DEFAULT_MODEL = "mobilenet_v3_small"
 @click.option("--fail-over", type=Percent(), default="3%", show_default=True, help="As for `bench ab`.")
 @click.option("--ignore", type=Percent(), default="1%", show_default=True, help="As for `bench ab`.")
 @click.option("--max-pairs", type=click.IntRange(10), default=64, show_default=True, help="As for `bench ab`.")
-@click.option("--max-minutes", type=click.FloatRange(0.1), metavar="M", help="Start no further gate after that.")
+@click.option("--max-minutes", type=Minutes(0.1), metavar="M", help="Start no further gate after that.")
 @click.option("--seed", type=click.IntRange(0, 2**31), default=0, metavar="N")
 @click.option("--resume", metavar="RESULT", help="Add what is still missing to the gates of an earlier result.")
 @click.option("--machine", metavar="NAME", help="What the result calls this machine.  [default: its host name]")
@@ -87,6 +87,10 @@ def _plan(options: dict[str, Any]) -> Any:
     from bench.plan.side import Side
 
     if options["suite_name"]:
+        source = click.get_current_context().get_parameter_source
+        for name in ("model", "batch_size", "threads"):
+            if source(name) is not click.core.ParameterSource.DEFAULT:
+                raise UsageError(f"--{name.replace('_', '-')} has no meaning with --suite: -k selects a case of it.")
         from bench.plan.select import select
         from bench.plan.suite import find_suite, read_suite
 

@@ -9,6 +9,7 @@ from typing import Any
 from bench.report.ab import OperatorChange
 
 MOST = 12
+_RIPPLE = 0.02  # of the largest change
 OUTSIDE = "outside operators (Python)"  # as core/operators.py, which loads torch, calls it
 
 
@@ -43,11 +44,22 @@ def compare_profiles(
                 candidate_calls=after_calls,
             )
         )
+    # Between operators the profiler itself takes time, more where there are more of them: then, what lies there leads
+    # only where operators explain too little.
     inside = sum(each.change_ms for each in changes if each.operator != OUTSIDE)
-    # Between operators the profiler itself takes time: what lies there leads only where operators explain too little.
-    explained = inside >= measured_ms / 2
+    more = sum(each.candidate_calls - each.baseline_calls for each in changes if each.operator != OUTSIDE)
+    explained = more > 0 and inside >= measured_ms / 2
     changes.sort(key=lambda each: (explained and each.operator == OUTSIDE, -each.change_ms))
-    return [each for each in changes if each.change_ms or each.candidate_calls != each.baseline_calls][:most]
+    largest = max((abs(each.change_ms) for each in changes), default=0.0)
+    told = [each for each in changes if _says_something(each, largest)]
+    outside = [each for each in told if each.operator == OUTSIDE]
+    kept = told[:most]
+    return kept if all(each in kept for each in outside) else [*told[: most - 1], *outside]
+
+
+def _says_something(each: OperatorChange, largest: float) -> bool:
+    """Whether an operator's change is more than the ripple of two profiles."""
+    return each.candidate_calls != each.baseline_calls or abs(each.change_ms) > _RIPPLE * largest
 
 
 def _of(laps: Sequence[Mapping[str, Any]], name: str) -> tuple[float, float]:

@@ -23,7 +23,7 @@ from bench.judge.conditions import Conditions, Difference, blocked, unused_allow
 from bench.judge.ratios import EXACT, OF_ZERO, difference, ratio, undecided, welch_half_width, wrong_output
 from bench.judge.sides import Named, Side, ended, need_common_cases, side, side_warnings
 from bench.judge.targets import judge
-from bench.metrics import METRICS
+from bench.metrics import METRICS, with_unit
 from bench.plan.case import Case
 from bench.plan.suggest import one_of
 from bench.plan.suite import Target
@@ -102,7 +102,8 @@ def parse_limit(text: str) -> Limit:
     over, is_share = float(found.group(1)), bool(found.group(2))
     if is_share and better == "higher" and over >= 100:
         raise UsageError(f"--fail-over {text}: {key} cannot fall by {over:g} %. Name less than 100 %.")
-    return Limit(key, over / 100 if is_share else over, is_share, text)
+    shown = f"{key}:{over:g}%" if is_share else f"{key}:{with_unit(key, over)}"
+    return Limit(key, over / 100 if is_share else over, is_share, shown)
 
 
 def gate(baseline: Named, candidate: Named, limits: Sequence[Limit], allow: Sequence[str] = ()) -> Gate:
@@ -188,6 +189,8 @@ def _ending(new: Result, base: Result) -> tuple[GateVerdict | None, str]:
 
 
 def _verdict(limit: Limit, change: Ratio, new: Measured, base: Measured) -> tuple[GateVerdict, str]:
+    if limit.metric.startswith("compile.") and new.result.case.mode == "eager":
+        return "pass", "nothing to judge: eager compiles nothing"
     if not _is_known(base) and not _is_known(new):
         return "inconclusive", f"no value: {new.figure.reason or 'no reason was given'}"
     if limit.metric in EXACT and change.reason == OF_ZERO:

@@ -89,6 +89,11 @@ def side_warnings(sides: Sequence[Side]) -> list[str]:
         for each in sides[1:]
         if each.suite != sides[0].suite
     ]
+    found += [
+        f"{each.name} is the same run as {sides[0].name}: it can only agree with itself."
+        for each in sides[1:]
+        if each.run_id == sides[0].run_id
+    ]
     for each in sides:
         if each.interrupted:
             found.append(f"{each.name} was interrupted: what it holds is valid, with fewer rounds or cases.")

@@ -93,6 +93,7 @@ class ForkingParent:
             )
         except OSError as error:
             raise LaunchError(f"cannot start {python}: {error.strerror}. Name a Python that has torch.") from error
+        self._python = python
         self._child: int | None = None
         self._lines = b""
         self._tail = b""
@@ -262,7 +263,10 @@ class ForkingParent:
         last = [line for line in self.tail().splitlines() if line.strip()]
         said = last[-1] if last else "nothing was printed"
         why = f"did not come up in {READY_S:.0f} s" if how == "timeout" else "ended before it was ready"
-        return f"the measuring interpreter {why}: {said}. `bench doctor` checks the installation."
+        said = said.rstrip(".")
+        if self._python == sys.executable:
+            return f"the measuring interpreter {why}: {said}. `bench doctor` checks the installation."
+        return f"the interpreter {self._python} {why}: {said}. Name a Python that has torch and what the models import."
 
 
 def _parse(line: bytes) -> Message | None:

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 from bench.errors import CaseError
 from bench.measure.worker import Call, Edge, Emit, Request, Session, explain
 
-_TOKEN = struct.Struct("<II")  # calls in a turn, rounds: set by the first to call, passed on with every token
+_TOKEN = struct.Struct("<II")  # calls in a turn, rounds: made out while all make their first calls, then the same
 FEWEST_ROUNDS = 10
 MOST_ROUNDS = 100
 UNCOUNTED_ROUNDS = 2
@@ -245,13 +245,12 @@ class _Ring:
         self.calls, self.rounds = _TOKEN.unpack(self._edge.receive(self._seat.receive))
 
     def plan_by(self, call_ns: int) -> None:
-        """The first seat to call says how long turns are; the others keep to it."""
-        if self.rounds:
-            return
+        """Turns are as long as the slowest seat so far makes them: fewer calls, and fewer rounds, than others want."""
         seat = self._seat
-        self.calls = max(1, round(seat.turn_ns / max(call_ns, 1)))
-        rounds = round(seat.side_ns / max(self.calls * call_ns, 1))
-        self.rounds = UNCOUNTED_ROUNDS + min(max(rounds, FEWEST_ROUNDS), MOST_ROUNDS)
+        calls = max(1, round(seat.turn_ns / max(call_ns, 1)))
+        rounds = round(seat.side_ns / max(calls * call_ns, 1))
+        rounds = UNCOUNTED_ROUNDS + min(max(rounds, FEWEST_ROUNDS), MOST_ROUNDS)
+        self.calls, self.rounds = (min(calls, self.calls), min(rounds, self.rounds)) if self.rounds else (calls, rounds)
 
     def pass_to(self, number: int) -> None:
         """Give the token to another seat, or to this one."""
@@ -268,15 +267,15 @@ class _Ring:
         last turn it comes back to seat 0, from where it goes round by number.
         """
         me = self._seat.number
-        if me == 0:
-            self.await_turn()
+        self.await_turn()  # by now the token knows how long turns are
         order = turns(self._seat.seats, self.rounds, self._seat.order_seed)
         if me == 0:
             self.pass_to(order[0])
-        for place, whose in enumerate(order):
-            if whose != me:
-                continue
             self.await_turn()
+        mine = [place for place, whose in enumerate(order) if whose == me]
+        for place in mine:
+            if place != mine[0]:
+                self.await_turn()
             yield self.calls
             self.pass_to(order[place + 1] if place + 1 < len(order) else 0)
         self.await_turn()

@@ -10,9 +10,10 @@ kept; `metrics` is derived from them (report/derive.py) and recomputed by anythi
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections import Counter
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 SCHEMA = 1
 
@@ -264,8 +265,16 @@ class Report(Record):
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, populate_by_name=True)
 
+    @model_validator(mode="after")
+    def _one_result_a_case(self) -> Self:
+        ids = Counter(result.case.id for result in self.results)
+        if len(ids) < len(self.results):
+            twice = next(case for case, times in ids.items() if times > 1)
+            raise ValueError(f"two results of one case, {twice}")
+        return self
 
-def report_schema() -> dict[str, Any]:
-    """The JSON Schema, draft 2020-12, of a report as it is written."""
-    schema = Report.model_json_schema(by_alias=True, mode="serialization")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "bench report"}
+
+def schema_of(document: type[Record]) -> dict[str, Any]:
+    """The JSON Schema, draft 2020-12, of a document as it is written."""
+    schema = document.model_json_schema(by_alias=True, mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": f"bench {document.__name__}"}

@@ -180,6 +180,8 @@ def parse_report(text: str, name: str) -> Report:
         raise ReportError(f"{name}: nested too deeply to be a report.") from error
     except ValueError as error:
         raise ReportError(_not_json(name, text, error)) from error
+    if isinstance(data, dict) and data.get("kind") in ("ab", "selfcheck"):
+        raise ReportError(f"{name}: a report of `bench {data['kind']}`, and one of `bench run` is wanted here.")
     if not isinstance(data, dict) or "schema" not in data or "results" not in data:
         raise ReportError(f"{name}: JSON, but not a bench report. Name a file that `bench run` wrote.")
     if data["schema"] != SCHEMA:
@@ -230,4 +232,4 @@ def _not_json(name: str, text: str, error: ValueError) -> str:
 
 def _cannot(verb: str, path: Path, error: OSError) -> str:
     why = (error.strerror or str(error)).lower()
-    return f"cannot {verb} {path}: {why}. Choose another place with -o, or make room there."
+    return f"cannot {verb} {path}: {why}. Choose another place, or make room there."

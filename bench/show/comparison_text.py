@@ -25,6 +25,7 @@ from bench.show.comparison import (
 )
 from bench.show.exports.spelling import csv_cell
 from bench.show.gfm import bullets, details, escape, table
+from bench.show.words import count
 
 _AXES = ("model", "device", "batch_size", "mode", "precision", "channels_last", "threads")
 _ENDS = ("value", "low", "high")
@@ -106,7 +107,7 @@ def as_github(comparison: Comparison) -> str:
             telling = [row for row in rows if row.verdict not in ("same", "not comparable")]
             if telling and len(telling) < len(rows):
                 parts.append(_table(metric, telling, title))
-            parts.append(details(f"All {len(rows)} cases, {metric}", _table(metric, rows, title)))
+            parts.append(details(f"All of {count(len(rows), 'case')}, {metric}", _table(metric, rows, title)))
         sides = [("base", comparison.base), (title, pair.new)]
         parts.append(bullets([f"{name}: {' · '.join(side_words(side))}" for name, side in sides]))
     return _page(parts, comparison)

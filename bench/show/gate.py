@@ -169,7 +169,9 @@ def as_github(gate: Gate) -> str:
         telling = [check for check in checks if check.verdict not in ("pass", "not comparable")]
         if telling:
             parts.append(_table(gate, limit, telling))
-        parts.append(details(f"All {len(checks)} cases, fails over {limit.text}", _table(gate, limit, checks)))
+        parts.append(
+            details(f"All of {count(len(checks), 'case')}, fails over {limit.text}", _table(gate, limit, checks))
+        )
     return _page(gate, [*parts, _sides(gate)])
 
 

@@ -104,9 +104,11 @@ def machine_words(environment: Environment) -> list[str]:
     threads = _fact(environment.threads, "intra")
     words = [
         str(_fact(environment.cpu, "model") or "unknown CPU"),
-        f"{cores} cores" + (f", quota {quota:g}" if isinstance(quota, int | float) else "") if cores else "",
+        count(cores, "core") + (f", quota {quota:g}" if isinstance(quota, int | float) else "")
+        if isinstance(cores, int)
+        else "",
         f"torch {_fact(environment.packages, 'torch') or _fact(environment.torch, 'version') or 'unknown'}",
-        f"{threads} threads" if threads else "",
+        count(threads, "thread") if isinstance(threads, int) and threads else "",
         *(str(_fact(gpu, "name") or "unnamed GPU") for gpu in environment.gpu),
     ]
     if not environment.gpu:

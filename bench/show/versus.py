@@ -159,7 +159,7 @@ def _why(case: AbCase, width: int, verbose: bool) -> list[RenderableType]:
 
 def _operator_words(each: OperatorChange) -> str:
     sign = "+" if each.change_ms >= 0 else "−"
-    share = "" if each.share is None else f", {100 * each.share:.0f} % of the change"
+    share = "" if each.share is None else f", {100 * each.share:.0f} % of the change".replace("-", "−")
     words = f"{clean(each.operator)} {sign}{abs(each.change_ms):.3g} ms{share}"
     calls = (
         ""
