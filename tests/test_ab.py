@@ -131,6 +131,7 @@ def test_a_side_that_crashes_is_a_verdict_that_names_it(repository: Path) -> Non
         (("--baseline-python", "/no/such/python"), "no such interpreter"),
         (("--candidate-set", "mod=compile"), "mode"),
         (("--candidate-set", "mode=compil"), "unknown mode"),
+        (("--candidate-set", "model=resnet19"), "unknown model 'resnet19'"),
         (("--baseline-env", "NOVALUE"), "NAME=VALUE"),
         (("--fail-over", "1%", "--ignore", "1%"), "above --ignore"),
         (("--fail-over", "much"), "no share"),

@@ -19,6 +19,7 @@ from bench.plan.side import Side
 from bench.plan.suggest import one_of
 from bench.plan.suite import Suite
 from bench.plan.suite_file import Combination
+from bench.plan.zoo import torchvision_models
 
 _WHOLE = ("batch_size", "threads")
 
@@ -135,6 +136,13 @@ def name_of(baseline: Side, candidate: Side) -> str:
     return "-".join([*before[:head], "→".join(parts), *before[len(before) - tail :]])
 
 
+def _check_model(spec: ModelSpec, model: object) -> None:
+    """Raise UsageError where `--…-set model=NAME` names no model that there is."""
+    zoo = torchvision_models()
+    if model is not None and ":" not in spec.factory and zoo is not None and spec.factory not in zoo:
+        raise UsageError(f"unknown model {model!r}; {one_of(str(model), zoo)}")
+
+
 def _alike(one: Sequence[str], other: Sequence[str]) -> int:
     """How many items are the same from the beginning."""
     return next(
@@ -145,6 +153,8 @@ def _alike(one: Sequence[str], other: Sequence[str]) -> int:
 def _side(suite: Suite, case: Case, difference: Difference) -> Side:
     case = dataclasses.replace(case, **difference.axes)
     spec, paths = suite.spec(case), suite.pythonpath
+    if difference.python is None:
+        _check_model(spec, difference.axes.get("model"))
     checkout = difference.checkout
     if checkout is not None:
         mapped = tuple(checkout.instead_of(path) for path in paths)
