@@ -20,12 +20,12 @@ from bench.judge import others
 from bench.report.selfcheck import Arm, SelfCheck
 from bench.show.selfcheck import selfcheck_svg, selfcheck_view
 
-COMMITTED = next((Path(__file__).resolve().parents[1] / "reports" / "selfcheck").glob("*.json"))
+COMMITTED = sorted((Path(__file__).resolve().parents[1] / "reports" / "selfcheck").glob("*.json"))
 
 
-@pytest.fixture(scope="module")
-def report() -> SelfCheck:
-    return SelfCheck.model_validate(json.loads(COMMITTED.read_text()))
+@pytest.fixture(scope="module", params=COMMITTED, ids=lambda path: path.stem)
+def report(request: pytest.FixtureRequest) -> SelfCheck:
+    return SelfCheck.model_validate(json.loads(request.param.read_text()))
 
 
 def shown(report: SelfCheck, width: int) -> str:
@@ -45,11 +45,18 @@ def test_the_table_fits_its_width_and_counts_every_verdict(report: SelfCheck, wi
     assert all(rule in text for rule in others.RULES)
 
 
-def test_a_stored_result_is_shown_again(report: SelfCheck, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call(["show", str(COMMITTED)], Manner()) == 0
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
+def test_a_stored_result_is_shown_again(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(["show", str(path)], Manner()) == 0
     assert "a load half-way" in capsys.readouterr().out
-    assert call(["show", "--json", str(COMMITTED)], Manner()) == 0
-    assert SelfCheck.model_validate_json(capsys.readouterr().out) == report
+    assert call(["show", "--json", str(path)], Manner()) == 0
+    assert SelfCheck.model_validate_json(capsys.readouterr().out) == SelfCheck.model_validate_json(path.read_text())
+
+
+def test_the_readme_quotes_a_committed_result_as_it_is_shown() -> None:
+    readme = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
+    texts = [shown(SelfCheck.model_validate_json(path.read_text()), 80) for path in COMMITTED]
+    assert any("\n".join(line.rstrip() for line in text.splitlines()).strip() in readme for text in texts)
 
 
 def row_of(text: str, name: str) -> list[str]:
@@ -83,7 +90,20 @@ def test_each_rule_of_others_alarms_at_a_doubled_time_and_not_at_the_same() -> N
     assert set(others.alarms(base, list(base)).values()) == {False}
 
 
-GATES = ["--model", "resnet18", "--runs", "2", "--slow-runs", "1", "--slowdowns", "5", "--load-runs", "0"]
+GATES = [
+    "--model",
+    "resnet18",
+    "--runs",
+    "2",
+    "--slow-runs",
+    "1",
+    "--slowdowns",
+    "5",
+    "--load-runs",
+    "0",
+    "--interpreter-runs",
+    "0",
+]
 
 
 def selfcheck(world: World, *arguments: str) -> tuple[int, Any]:
@@ -141,6 +161,14 @@ def test_a_load_half_way_that_changes_nothing_passes(monkeypatch: pytest.MonkeyP
     assert code == 0
     assert gates(result)["load", 0.0] == ["pass", "pass"]
     assert len(started) == 2
+
+
+@pytest.mark.usefixtures("empty_folder")
+def test_sides_with_an_interpreter_each_get_new_ones_for_every_pair() -> None:
+    world = World()
+    _, result = selfcheck(world, "--runs", "1", "--slow-runs", "0", "--interpreter-runs", "1")
+    assert gates(result) == {("same", 0.0): ["pass"], ("interpreters", 0.0): ["pass"]}
+    assert world.rings == 2 + 10, "one for five pairs of one interpreter, one for each pair of two"
 
 
 @pytest.mark.usefixtures("empty_folder")

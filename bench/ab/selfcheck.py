@@ -1,7 +1,8 @@
 """The gate, put to the test on this very machine: how often does it err, where the right answer is known?
 
-Gates of three kinds in random order: both sides the same (any FAIL is a false alarm), a candidate with extra work of a
-known size (a PASS is a miss), and both sides the same with a load that is switched on half-way (must never FAIL).
+Gates of four kinds in random order: both sides the same (any FAIL is a false alarm), a candidate with extra work of a
+known size (a PASS is a miss), both sides the same with a load that is switched on half-way (must never FAIL), and both
+the same with an interpreter of its own each, as another torch would have it (nor this).
 Beside each gate one process of either side runs alone, one after the other, and the rules of others judge those two.
 """
 
@@ -92,8 +93,10 @@ class Check:
 
     def _gate(self, order: Order, number: int) -> Generator[Event | GateDone, None, GateRun | None]:
         start = self.outside.now()
-        slowed = dataclasses.replace(self.plan.baseline, slowdown=order.slowdown)
-        plan = dataclasses.replace(self.plan, candidate=slowed, seed=self.seed + 1000 * (number + 1))
+        candidate = dataclasses.replace(self.plan.baseline, slowdown=order.slowdown)
+        if order.kind == "interpreters":
+            candidate = dataclasses.replace(candidate, environment={"BENCH_SIDE": "candidate"})
+        plan = dataclasses.replace(self.plan, candidate=candidate, seed=self.seed + 1000 * (number + 1))
         run = Run([CasePlan("gate", plan)], self.rule, self.outside, seed=plan.seed, explain=False, count=False)
         try:
             with Load() as load:
@@ -126,6 +129,8 @@ class Check:
 
     def _alone(self, run: Run, plan: PairPlan) -> list[list[int]]:
         """Call times of one process of each side, one process after the other."""
+        if len(plan.interpreters()) > 1:
+            return []  # nothing new: for the other rules it is once more both sides the same
         ring = run.interpreters.at_hand()
         if ring is None:
             return []

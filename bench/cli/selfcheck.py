@@ -30,6 +30,9 @@ _DEFAULT_MODEL = "mobilenet_v3_small"
 @click.option("--slow-runs", type=click.IntRange(0), default=5, show_default=True, help="Gates for each slowdown.")
 @click.option("--slowdowns", default="1,2,3,5,10", show_default=True, metavar="LIST", help="In percent.")
 @click.option("--load-runs", type=click.IntRange(0), default=3, show_default=True, help="Gates with a load half-way.")
+@click.option(
+    "--interpreter-runs", type=click.IntRange(0), default=3, show_default=True, help="Gates of two interpreters."
+)
 @click.option("--fail-over", type=Percent(), default="3%", show_default=True, help="As for `bench ab`.")
 @click.option("--ignore", type=Percent(), default="1%", show_default=True, help="As for `bench ab`.")
 @click.option("--max-pairs", type=click.IntRange(10), default=64, show_default=True, help="As for `bench ab`.")
@@ -127,6 +130,7 @@ def _orders(options: dict[str, Any]) -> list[Any]:
     wanted = [Order("same", 0.0, options["runs"])]
     wanted += [Order("slowed", each, options["slow_runs"]) for each in slowdowns]
     wanted.append(Order("load", 0.0, options["load_runs"]))
+    wanted.append(Order("interpreters", 0.0, options["interpreter_runs"]))
     return [each for each in wanted if each.runs]
 
 
@@ -195,6 +199,7 @@ class _State:
         from bench.ab.environments import environment_of
         from bench.ab.interpreters import Started
         from bench.ab.selfcheck import GateDone
+        from bench.show.selfcheck import name_of
 
         if isinstance(event, Started) and self._environment is None:
             interpreter, probe = next(iter(event.probes.items()))
@@ -204,9 +209,7 @@ class _State:
         self._write(interrupted=True)
         if not manner.quiet:
             arm = self._check.orders[event.arm]
-            what = {"same": "both sides the same", "load": "a load half-way"}.get(
-                arm.kind, f"slowed by {100 * arm.slowdown:g} %"
-            )
+            what = name_of(arm)
             ratio = event.run.ratio.value
             change = "" if ratio is None else f" {100 * (ratio - 1):+.2f} %"
             done = sum(len(runs) for runs in self._check.runs)

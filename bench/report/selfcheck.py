@@ -17,7 +17,7 @@ from bench.report.schema import CaseRecord, Environment, Facts, Generator, Recor
 
 SELFCHECK_SCHEMA = 1
 
-ArmKind = Literal["same", "slowed", "load"]
+ArmKind = Literal["same", "slowed", "load", "interpreters"]
 
 
 class GateRun(Record):
@@ -40,7 +40,9 @@ class GateRun(Record):
 
 
 class Arm(Record):
-    """Gates of one kind: both sides the same, the candidate slowed by `slowdown`, or a load switched on half-way."""
+    """Gates of one kind: both sides the same, the candidate slowed by `slowdown`, a load switched on half-way, or both
+    sides the same but for the interpreter, of which each has its own.
+    """
 
     kind: ArmKind
     slowdown: float

@@ -9,6 +9,7 @@ from statistics import median, stdev
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from bench.ab.selfcheck import Order
 from bench.report.ab import Settings
 from bench.report.selfcheck import Arm, GateRun, SelfCheck
 from bench.show.grid import Column, Portable, flow, lay_out, wrapped
@@ -17,6 +18,7 @@ from bench.show.words import clean, count, duration
 from bench.stats import clopper_pearson
 
 _OURS = "bench ab"
+_JUDGED = ("same", "slowed")  # kinds of gates that the other rules are tried on as well
 
 
 def selfcheck_view(report: SelfCheck, width: int) -> RenderableType:
@@ -45,11 +47,11 @@ def _sittings(report: SelfCheck) -> str:
     return f" in {len(report.sittings)} sittings" if len(report.sittings) > 1 else ""
 
 
-def name_of(arm: Arm) -> str:
+def name_of(arm: Arm | Order) -> str:
     """What the arm's gates were given."""
     if arm.kind == "slowed":
         return f"slowed by {100 * arm.slowdown:g} %"
-    return "a load half-way" if arm.kind == "load" else "both the same"
+    return {"load": "a load half-way", "interpreters": "own interpreters"}.get(arm.kind, "both the same")
 
 
 def rate(hits: int, runs: Sequence[object]) -> str:
@@ -82,7 +84,7 @@ def _arms(report: SelfCheck, width: int) -> RenderableType:
 
 def _rules(report: SelfCheck, width: int) -> RenderableType:
     names = [_OURS, *report.rules]
-    arms = [arm for arm in report.arms if arm.kind != "load" and arm.runs]
+    arms = [arm for arm in report.arms if arm.kind in _JUDGED and arm.runs]
     columns = [Column("rule", "", tuple(Text(name) for name in names), left=True)]
     for arm in arms:
         caught = "caught" if arm.slowdown >= report.settings.fail_over else "alarms"
@@ -145,7 +147,7 @@ def selfcheck_svg(report: SelfCheck) -> str:
 
     Presentation attributes only, so that it shows wherever SVG does; a dot a slowdown, a bar its interval at 95 %.
     """
-    arms = sorted((arm for arm in report.arms if arm.kind != "load" and arm.runs), key=lambda arm: arm.slowdown)
+    arms = sorted((arm for arm in report.arms if arm.kind in _JUDGED and arm.runs), key=lambda arm: arm.slowdown)
     names = [_OURS, *report.rules]
     colours = ("#0b6e4f", "#b3541e", "#7a5195", "#bc5090", "#2f6db3", "#8a6d1d", "#5c5c5c")
     most = max((arm.slowdown for arm in arms), default=0.0) or 0.01
