@@ -70,6 +70,7 @@ def test_a_slower_candidate_fails_only_after_fresh_processes_show_it_again(ab: A
     code, report = ab(world)
     (case,) = report["cases"]
     assert (code, case["verdict"], case["confirmed"]) == (1, "fail", True)
+    assert case["p_confirm"] == pytest.approx(1 / 1024)
     assert stages(case) == ["screen"] * 10 + ["confirm"] * 10
     assert 10 in world.pairs_at_ring, "the confirmation begins with an interpreter of its own"
     assert case["ratio"]["value"] == pytest.approx(1.05, abs=0.005)
@@ -240,6 +241,7 @@ def test_of_two_suspects_each_is_confirmed_for_itself(ab: Ab) -> None:
     slow, same = steady(0.05), steady(0.0)
     code, report = ab(World(ratio=lambda pair: (same if pair >= 30 else slow)(pair)), suite=TWO_CASES)
     assert code == 1
+    assert report["cases"][0]["p_confirm"] == pytest.approx(2 / 1024), "of two (Holm)"
     assert [(case["verdict"], case["confirmed"]) for case in report["cases"]] == [
         ("fail", True),
         ("inconclusive", False),

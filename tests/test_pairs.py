@@ -8,10 +8,15 @@ import math
 import numpy as np
 import pytest
 
+from bench import ranks
 from bench.judge import pairs as judge
 from bench.judge.pairs import Rule
 from bench.measure.turns import turns
 from bench.report.ab import PairRecord
+
+
+def confirmed(p_values: list[float], rule: Rule) -> list[bool]:
+    return [each <= rule.alpha_confirm for each in ranks.holm(p_values)]
 
 
 def gate(slowdown: float, spread: float, draw: np.random.Generator, rule: Rule) -> str:
@@ -29,7 +34,7 @@ def gate(slowdown: float, spread: float, draw: np.random.Generator, rule: Rule) 
     again = more(judge.confirm_pairs(len(seen), 1, rule))
     p = judge.find(again, rule).p_fail
     assert p is not None
-    return "fail" if judge.confirmed([p], rule)[0] else "inconclusive"
+    return "fail" if confirmed([p], rule)[0] else "inconclusive"
 
 
 @pytest.mark.parametrize(("spread", "slowdown"), [(0.01, 0.0), (0.02, 0.0), (0.03, 0.01), (0.06, 0.01)])
@@ -67,8 +72,8 @@ def test_the_planned_size_depends_on_the_spread_and_not_on_where_the_pairs_lie()
 
 
 def test_holm_makes_a_confirmation_harder_among_many() -> None:
-    alone = judge.confirmed([0.03], Rule())
-    among = judge.confirmed([0.03, 0.04, 0.04], Rule())
+    alone = confirmed([0.03], Rule())
+    among = confirmed([0.03, 0.04, 0.04], Rule())
     assert alone == [True]
     assert among == [False, False, False]
 
@@ -78,7 +83,7 @@ def test_a_confirmation_has_enough_pairs_to_reach_its_level_among_many() -> None
     count = judge.confirm_pairs(10, 500, rule)
     p = judge.find([0.2 + 0.001 * i for i in range(count)], rule).p_fail
     assert p is not None
-    assert all(judge.confirmed([p] * 500, rule))
+    assert all(confirmed([p] * 500, rule))
 
 
 def pair(null: float) -> PairRecord:

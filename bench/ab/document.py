@@ -74,6 +74,7 @@ def settings_of(rule: Rule, plan: PairPlan, max_seconds: float | None, *, judge_
         ignore=rule.ignore,
         alpha_fail=rule.alpha_fail,
         alpha_pass=rule.alpha_pass,
+        alpha_confirm=rule.alpha_confirm,
         first_pairs=rule.first_pairs,
         max_pairs=rule.max_pairs,
         max_minutes=None if max_seconds is None else max_seconds / 60,

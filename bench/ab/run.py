@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
+from bench import ranks
 from bench.ab.interpreters import Interpreters, Started
 from bench.ab.verdict import CaseSeen, judge_case, memory_suspect, time_suspect
 from bench.errors import LaunchError
@@ -132,9 +133,9 @@ class Run:
         suspects = [seen for seen in self.seen if self._is_suspect(seen)]
         # One that was not confirmed to the end counts among those that were: a tie with chance, p = 1.
         p_values = [judge_p(seen, self.rule) if seen.confirm_done else 1.0 for seen in suspects]
-        told = zip(suspects, judge.confirmed(p_values, self.rule), strict=True)
-        verdicts = {id(seen): each for seen, each in told if seen.confirm_done}
-        return [judge_case(seen, self.rule, verdicts.get(id(seen)), interrupted) for seen in self.seen]
+        adjusted = zip(suspects, ranks.holm(p_values), strict=True)
+        told = {id(seen): p for seen, p in adjusted if seen.confirm_done}
+        return [judge_case(seen, self.rule, told.get(id(seen)), interrupted) for seen in self.seen]
 
     def _case(self, seen: CaseSeen) -> AbCase:
         return judge_case(seen, self.rule, None, interrupted=False)

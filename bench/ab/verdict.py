@@ -52,8 +52,9 @@ def memory_suspect(seen: CaseSeen, rule: judge.Rule) -> bool:
     return found is not None and found.word == "fail"
 
 
-def judge_case(seen: CaseSeen, rule: judge.Rule, confirmed: bool | None, interrupted: bool) -> AbCase:
-    """The case's record. `confirmed`: of a suspect, whether fresh pairs failed it too; None where there were none."""
+def judge_case(seen: CaseSeen, rule: judge.Rule, p_confirm: float | None, interrupted: bool) -> AbCase:
+    """The case's record. `p_confirm`: of a suspect, what its fresh pairs say, adjusted; None where there were none."""
+    confirmed = None if p_confirm is None else p_confirm <= rule.alpha_confirm
     stage: Stage = "confirm" if seen.confirm_done else "screen"
     deciding = seen.of(stage)
     ratios = [each.log_ratio for each in deciding]
@@ -79,6 +80,7 @@ def judge_case(seen: CaseSeen, rule: judge.Rule, confirmed: bool | None, interru
         p_pass=finding.p_pass,
         p_fail=finding.p_fail,
         confirmed=confirmed,
+        p_confirm=p_confirm,
         memory=Ratio(value=None, reason="memory could not be read") if memory is None else memory.ratio,
         null_arm=null,
         counts=counts,

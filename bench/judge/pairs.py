@@ -173,11 +173,6 @@ def needed_pairs(log_ratios: Sequence[float], rule: Rule) -> int | None:
     return max(needed, n + 1, FEWEST) if needed < MOST_NEEDED else None
 
 
-def confirmed(p_values: Sequence[float], rule: Rule) -> list[bool]:
-    """For each case that was to be confirmed, whether its fresh pairs fail it too, adjusted over all of them."""
-    return [each <= rule.alpha_confirm for each in ranks.holm(p_values)]
-
-
 def confirm_pairs(screened: int, candidates: int, rule: Rule) -> int:
     """Pairs that a confirmation takes: as many as the screening, and enough to reach the adjusted level at all."""
     least = fewest_to_confirm(candidates, rule) + 1

@@ -46,6 +46,7 @@ class Settings(Record):
     ignore: float
     alpha_fail: float
     alpha_pass: float
+    alpha_confirm: float | None = None
     first_pairs: int
     max_pairs: int
     max_minutes: float | None
@@ -140,8 +141,9 @@ class AbCase(Record):
     """One case of both sides. `why` says in a sentence what decided the verdict.
 
     p_pass: of "at least fail_over slower" · p_fail: of "at most ignore slower", both from the pairs that decide ·
-    confirmed: null where nothing was to be confirmed · detectable: the smallest slowdown these pairs would have
-    caught nine times in ten, as a fraction · seconds: spent on this case.
+    confirmed: null where nothing was to be confirmed · p_confirm: what that was decided by, adjusted over all cases that
+    were to be (Holm) · detectable: the smallest slowdown these pairs would have caught nine times in ten, as a fraction ·
+    seconds: spent on this case.
     """
 
     case: str
@@ -155,6 +157,7 @@ class AbCase(Record):
     p_pass: float | None = None
     p_fail: float | None = None
     confirmed: bool | None = None
+    p_confirm: float | None = None
     memory: Ratio
     null_arm: NullArm | None = None
     counts: dict[str, Count] = {}
