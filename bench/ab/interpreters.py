@@ -42,7 +42,7 @@ class Interpreters:
             self._ring = self._start(*wanted, environment)
             # Sides of one parent share its layout. Those of different ones do not, so it has to be drawn for each pair.
             self._for, self._pairs_left = wanted, PAIRS_PER_PARENT if len(plan.interpreters()) == 1 else 1
-            new = [each for each in plan.interpreters() if each not in self._introduced]
+            new = [each for each in dict.fromkeys(plan.interpreters()) if each not in self._introduced]
             if new:
                 yield Started({each: self._ring.probe(each) for each in new})
                 self._introduced |= set(new)

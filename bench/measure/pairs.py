@@ -60,8 +60,13 @@ class PairPlan:
         return {role: self.candidate if role == "candidate" else self.baseline for role in roles}
 
     def interpreters(self) -> tuple[Interpreter, ...]:
-        """The interpreters that its sides are forked from."""
-        return tuple(dict.fromkeys(side.interpreter for side in self.sides().values()))
+        """What its processes are forked from: one parent for all of them, or else one for each.
+
+        Processes of one parent share memory, and so keep it warm for each other. That is fair where all do, not where
+        the baseline shares with its second and the candidate is alone.
+        """
+        each = tuple(side.interpreter for side in self.sides().values())
+        return each[:1] if len(set(each)) == 1 else each
 
 
 @dataclass(frozen=True)

@@ -45,20 +45,22 @@ class Ring(Protocol):
 
 
 class ForkedRing:
-    """One parent process for each different interpreter; the sides that share one are forked from the same parent."""
+    """One parent process that all seats are forked from, or one for each seat."""
 
     def __init__(self, interpreters: Sequence[Interpreter], seats: int, environment: Mapping[str, str]) -> None:
-        """Starts the parents side by side. `environment`: for all of them. Raises LaunchError where one does not."""
+        """Starts the parents side by side. `interpreters`: one for all seats, or as many as there are seats, by
+        whichever of them. `environment`: for all of them. Raises LaunchError where one does not come up.
+        """
         self._pipes = [os.pipe() for _ in range(seats)]
         for receive, _ in self._pipes:
             os.set_blocking(receive, True)
         keep = [end for pipe in self._pipes for end in pipe]
-        self._parents: dict[Interpreter, ForkingParent] = {}
+        self._parents: list[tuple[Interpreter, ForkingParent]] = []
         try:
-            for each in dict.fromkeys(interpreters):
+            for each in interpreters:
                 python, own = each
-                self._parents[each] = ForkingParent(python, {**environment, **dict(own)}, keep)
-            for parent in self._parents.values():
+                self._parents.append((each, ForkingParent(python, {**environment, **dict(own)}, keep)))
+            for _, parent in self._parents:
                 parent.wait_ready()
         except BaseException:
             self._close(ChildProcessError)  # parents that did not all come up are killed, not asked
@@ -81,7 +83,7 @@ class ForkedRing:
 
     def probe(self, interpreter: Interpreter) -> Message:
         """What torch says of itself in a child of that interpreter. Raises LaunchError where that child dies."""
-        return self._parents[interpreter].probe()
+        return next(parent for own, parent in self._parents if own == interpreter).probe()
 
     def run(
         self, seats: Sequence[tuple[Interpreter, Mapping[str, Any]]], limits: Mapping[str, float]
@@ -89,14 +91,16 @@ class ForkedRing:
         """Messages of all seats, `tick` every half second, at last an `exit` of each; see `Ring`."""
         self._drain()
         self._pids.clear()
-        asked: dict[Interpreter, dict[int, Mapping[str, Any]]] = {}
-        for number, (interpreter, seat) in enumerate(seats):
-            asked.setdefault(interpreter, {})[number] = seat
-        for interpreter, own in asked.items():
-            self._parents[interpreter].ask({"do": "together", "seats": list(own.values())})
+        asked: dict[ForkingParent, list[int]] = {}
+        free = list(self._parents)
+        for number, (interpreter, _) in enumerate(seats):
+            place = next(place for place, (own, _) in enumerate(free) if own == interpreter)
+            _, parent = free[place] if len(self._parents) == 1 else free.pop(place)
+            asked.setdefault(parent, []).append(number)
+        for parent, own in asked.items():
+            parent.ask({"do": "together", "seats": [seats[number][1] for number in own]})
         os.write(self._pipes[0][1], _FIRST_TOKEN)
-        parents = {self._parents[interpreter]: tuple(own) for interpreter, own in asked.items()}
-        yield from _Listening(self, parents, limits).messages()
+        yield from _Listening(self, {parent: tuple(own) for parent, own in asked.items()}, limits).messages()
 
     def waiting_seats(self) -> set[int]:
         """The seats whose processes wait for their token, by the kernel's word; empty where it does not tell."""
@@ -135,7 +139,7 @@ class ForkedRing:
             os.set_blocking(receive, True)
 
     def _close(self, kind: type[BaseException] | None) -> None:
-        for parent in self._parents.values():
+        for _, parent in self._parents:
             parent.__exit__(kind, None, None)
         for pipe in self._pipes:
             for end in pipe:

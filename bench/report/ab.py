@@ -141,9 +141,9 @@ class AbCase(Record):
     """One case of both sides. `why` says in a sentence what decided the verdict.
 
     p_pass: of "at least fail_over slower" · p_fail: of "at most ignore slower", both from the pairs that decide ·
-    confirmed: null where nothing was to be confirmed · p_confirm: what that was decided by, adjusted over all cases that
-    were to be (Holm) · detectable: the smallest slowdown these pairs would have caught nine times in ten, as a fraction ·
-    seconds: spent on this case.
+    confirmed: null where nothing was to be confirmed · p_confirm: what that was decided by, adjusted over all cases
+    that were to be (Holm) · detectable: the smallest slowdown these pairs would have caught nine times in ten, as a
+    fraction · seconds: spent on this case.
     """
 
     case: str
