@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,18 @@ def test_a_result_that_cannot_be_written_is_shown_all_the_same(
     said = capsys.readouterr()
     assert "✓ PASS: 1 pass" in said.out
     assert "there is no room" in said.err
+
+
+@pytest.mark.parametrize("other", [["--candidate-set", "mode=compile"], ["--candidate-python", sys.executable]])
+def test_sides_that_share_no_code_have_no_second_baseline_and_are_said_to(
+    ab: Ab, capsys: pytest.CaptureFixture[str], other: list[str]
+) -> None:
+    """It would keep the baseline's code warm in the caches, and nobody the candidate's."""
+    _, report = ab(World(), *other)
+    (case,) = report["cases"]
+    assert case["null_arm"] is None
+    assert {len(pair["order"]) for pair in case["pairs"]} == {2}
+    assert "no second baseline" in " ".join(capsys.readouterr().out.split())
 
 
 def test_other_batch_sizes_are_said_to_be(ab: Ab, capsys: pytest.CaptureFixture[str]) -> None:

@@ -122,8 +122,7 @@ def take_order(options: dict[str, Any], folder: Path) -> Iterator[Order]:
             if git.get(side, {}).get("dirty") and any(options[f"{each}_ref"] for each in SIDES):
                 header.notes.append(f"the {side} is the working tree, with changes that are not committed")
         plans = _plans(options, suite, cases, made)
-        if any(plan.pairs.baseline.case.batch_size != plan.pairs.candidate.case.batch_size for plan in plans):
-            header.notes.append("the sides have other batch sizes: times are of a call, not of an item")
+        header.notes += _notes(plans, options)
         minutes = options["max_minutes"]
         yield Order(
             plans=plans,
@@ -190,24 +189,37 @@ def _plans(options: dict[str, Any], suite: Any, cases: list[Any], differences: d
     plans = []
     for baseline, candidate in pair_up(suite, cases, differences["baseline"], differences["candidate"]):
         same_threads = baseline.case.threads == candidate.case.threads
+        unlike = _unlike(differences, baseline, candidate)
         pairs = PairPlan(
             baseline,
             candidate,
             timeout=suite.measure.timeout,
-            null_arm=not options["no_null_arm"],
+            null_arm=not options["no_null_arm"] and not unlike,
             cores=cores_for(candidate.case.threads, candidate.case.device) if same_threads else (),
             seed=seed,
         )
-        plans.append(CasePlan(name_of(baseline, candidate), pairs, _counts_why_not(options, differences, pairs)))
+        why_not = "--ignore-counts" if options["ignore_counts"] else unlike
+        plans.append(CasePlan(name_of(baseline, candidate), pairs, why_not))
     return tuple(plans)
 
 
-def _counts_why_not(options: dict[str, Any], differences: dict[str, Any], pairs: Any) -> str:
-    """Why what is counted decides nothing; empty where it does."""
-    if options["ignore_counts"]:
-        return "--ignore-counts"
-    if pairs.baseline.case != pairs.candidate.case:
+def _unlike(differences: dict[str, Any], baseline: Any, candidate: Any) -> str:
+    """Why the sides do not run the same machine code on the same shapes; empty where they do.
+
+    Then what is counted decides nothing, and there is no second baseline: it would keep the first one's code warm in
+    the caches, and nobody the candidate's.
+    """
+    if baseline.case != candidate.case:
         return "the sides run different cases"
     if differences["baseline"].python != differences["candidate"].python:
         return "the sides run different installations"
     return ""
+
+
+def _notes(plans: tuple[Any, ...], options: dict[str, Any]) -> Iterator[str]:
+    """What the person should know of the plans."""
+    sides = [(plan.pairs.baseline.case, plan.pairs.candidate.case) for plan in plans]
+    if any(baseline.batch_size != candidate.batch_size for baseline, candidate in sides):
+        yield "the sides have other batch sizes: times are of a call, not of an item"
+    if not options["no_null_arm"] and not all(plan.pairs.null_arm for plan in plans):
+        yield "no second baseline, and nothing counted decides: the sides run other machine code, or other shapes"
