@@ -62,7 +62,7 @@ def unlike(earlier: SelfCheck, check: Check) -> list[str]:
         found.append(f"the case is {check.plan.baseline.case.id} here, {earlier.case.id} there")
     for name, value in ours.model_dump().items():
         was = getattr(earlier.settings, name)
-        if name not in _MAY_DIFFER and value != was:
+        if name not in _MAY_DIFFER and was is not None and value != was:  # an older version did not tell all
             found.append(f"{name} is {value} here, {was} there")
     return found
 
