@@ -19,6 +19,7 @@ from bench.stats import clopper_pearson
 
 _OURS = "bench ab"
 _JUDGED = ("same", "slowed")  # kinds of gates that the other rules are tried on as well
+_KINDS = (*_JUDGED, "load", "interpreters")
 
 
 def selfcheck_view(report: SelfCheck, width: int) -> RenderableType:
@@ -37,7 +38,13 @@ def selfcheck_view(report: SelfCheck, width: int) -> RenderableType:
             "dim",
         ),
     ]
-    parts: list[RenderableType] = [*head, Text(), _arms(report, width), Text(), Text("Beside it", "bold")]
+    parts: list[RenderableType] = [
+        *head,
+        Text(),
+        _arms(report, width),
+        Text(),
+        Text("Beside the rules of others", "bold"),
+    ]
     parts += [_rules(report, width), Text()]
     parts += [wrapped(line, width, "- ", "  ") for line in _words(report)]
     return Portable(Group(*parts))
@@ -66,7 +73,7 @@ def rate(hits: int, runs: Sequence[object]) -> str:
 
 
 def _arms(report: SelfCheck, width: int) -> RenderableType:
-    arms = report.arms
+    arms = sorted(report.arms, key=lambda arm: (_KINDS.index(arm.kind), arm.slowdown))
     columns = [
         Column("gates", "", tuple(Text(name_of(arm)) for arm in arms), left=True),
         Column("run", "", tuple(Text(str(len(arm.runs))) for arm in arms)),
@@ -84,20 +91,22 @@ def _arms(report: SelfCheck, width: int) -> RenderableType:
 
 def _rules(report: SelfCheck, width: int) -> RenderableType:
     names = [_OURS, *report.rules]
-    arms = [arm for arm in report.arms if arm.kind in _JUDGED and arm.runs]
-    columns = [Column("rule", "", tuple(Text(name) for name in names), left=True)]
+    arms = sorted((arm for arm in report.arms if arm.kind in _JUDGED and arm.runs), key=lambda arm: arm.slowdown)
+    columns = [Column("called slower, of those by", "", tuple(Text(name) for name in names), left=True)]
     for arm in arms:
-        caught = "caught" if arm.slowdown >= report.settings.fail_over else "alarms"
-        title = "false alarms" if arm.kind == "same" else f"{100 * arm.slowdown:g} % {caught}"
-        columns.append(Column(title, "", tuple(Text(_alarm_rate(arm.runs, name)) for name in names)))
+        # The interval stands where it decides whether a rule may be believed; for the others the counts are above.
+        shares = [_alarms(arm.runs, name) for name in names]
+        texts = [rate(*each) if arm.kind == "same" else rate(*each).partition(" ")[0] for each in shares]
+        columns.append(Column(f"{100 * arm.slowdown:g} %", "", tuple(map(Text, texts))))
     return lay_out(columns, width).body
 
 
-def _alarm_rate(runs: Sequence[GateRun], name: str) -> str:
+def _alarms(runs: Sequence[GateRun], name: str) -> tuple[int, Sequence[GateRun]]:
+    """How many gates a rule calls slower, and those that it judged."""
     if name == _OURS:
-        return rate(_verdicts(runs, "fail"), runs)
+        return _verdicts(runs, "fail"), runs
     judged = [run for run in runs if name in run.alarms]
-    return rate(sum(run.alarms[name] for run in judged), judged)
+    return sum(run.alarms[name] for run in judged), judged
 
 
 def _verdicts(runs: Sequence[GateRun], verdict: str) -> int:
@@ -130,9 +139,7 @@ def _seconds(runs: Sequence[GateRun]) -> str:
 
 def _words(report: SelfCheck) -> list[str]:
     low, high = (f"{100 * share:g} %" for share in (report.settings.ignore, report.settings.fail_over))
-    words = [
-        f"wrong: a FAIL up to {low}, a PASS from {high} on, nothing between; in brackets the exact interval at 95 %"
-    ]
+    words = [f"wrong: FAIL up to {low}, PASS from {high} on, nothing between; in brackets the exact interval at 95 %"]
     if report.rules:
         words.append(f"the other rules judged {next(iter(report.rules.values()))}; an alarm is their FAIL")
     total = sum(len(arm.runs) for arm in report.arms)
