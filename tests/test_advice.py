@@ -31,10 +31,10 @@ def said(report: Report) -> str:
     return "\n".join(advice(report))
 
 
-def wide(half: float = 0.04, rounds: int = 5) -> Result:
+def wide(half: float = 0.04, rounds: int = 5, model: str = "a") -> Result:
     """A case whose p50 is known to ± `half`, each of its rounds having cost ten seconds."""
     return make_result(
-        Case("a"),
+        Case(model),
         100.0,
         metrics={"latency.p50_ms": (100.0, 100 * (1 - half), 100 * (1 + half))},
         rounds=[make_round(k, 100.0, seconds=10.0) for k in range(1, rounds + 1)],
@@ -118,7 +118,7 @@ def test_a_different_output_comes_before_everything_about_speed() -> None:
 
 
 def test_an_interrupted_run_is_to_be_run_to_its_end_and_not_given_more_rounds() -> None:
-    text = said(make_report([wide(), wide(rounds=1)], status="interrupted"))
+    text = said(make_report([wide(), wide(rounds=1, model="b")], status="interrupted"))
     assert text == "Go on to the end with --resume: 1 case had fewer than 3 rounds."
 
 

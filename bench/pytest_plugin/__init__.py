@@ -209,7 +209,7 @@ class _Session:
         try:
             write_report(report, self._path, replace=True)
         except BenchError as error:
-            self._complaint = str(error).replace("with -o", "with --bench-report")
+            self._complaint = f"--bench-report: {error}"
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:

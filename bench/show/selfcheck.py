@@ -152,7 +152,8 @@ def _words(report: SelfCheck) -> list[str]:
 def selfcheck_svg(report: SelfCheck) -> str:
     """The share of gates that fail, by how much the candidate was slowed, for the gate and the rules of others.
 
-    Presentation attributes only, so that it shows wherever SVG does; a dot a slowdown, a bar its interval at 95 %.
+    Presentation attributes only, so that it shows wherever SVG does. A dot a slowdown, a bar its interval at 95 %; in
+    the grey band, between what is ignored and what must be caught, every verdict is right.
     """
     arms = sorted((arm for arm in report.arms if arm.kind in _JUDGED and arm.runs), key=lambda arm: arm.slowdown)
     names = [_OURS, *report.rules]
@@ -168,6 +169,8 @@ def selfcheck_svg(report: SelfCheck) -> str:
 
     title = f"{escape(clean(report.case.id))}: share called slower"
     body = [f'<text x="{left}" y="20" font-size="13" fill="#222">{title}</text>']
+    low, up = (left + wide * min(share / most, 1.0) for share in (report.settings.ignore, report.settings.fail_over))
+    body.append(f'<rect x="{low:.1f}" y="{top}" width="{up - low:.1f}" height="{high}" fill="#f2f2f2"/>')
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         body.append(
             f'<line x1="{left - 8}" x2="{left + wide + 8}" y1="{y(share):.1f}" y2="{y(share):.1f}" stroke="#ddd"/>'
