@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +26,7 @@ from bench.judge.pairs import Rule
 from bench.measure.pairs import PairPlan
 from bench.plan.case import Case
 from bench.plan.side import Side
+from bench.report import store
 from bench.report.ab import PairRecord, Ratio
 from bench.show.versus import LiveVersus
 
@@ -190,6 +193,28 @@ def test_a_confirmation_that_the_clock_cuts_decides_with_the_pairs_it_has_if_the
     assert (code, case["verdict"], case["confirmed"]) == (1, "fail", True)
     assert 5 <= stages(case).count("confirm") < 10
     assert world.clock.seconds() <= 42.001 + 3, "explaining takes one more pair"
+
+
+def test_a_screening_that_the_clock_cut_can_still_be_confirmed(ab: Ab) -> None:
+    """Eight pairs look slow when its time is up; the time that was kept is enough to confirm it whole."""
+    world = World(ratio=steady(0.05), pair_s=lambda pair: 2.0 if pair < 8 else 1.5)
+    code, report = ab(world, "--max-minutes", "0.55")
+    (case,) = report["cases"]
+    assert stages(case).count("screen") < 10
+    assert (code, case["verdict"], case["confirmed"]) == (1, "fail", True)
+
+
+def test_ctrl_c_while_the_report_is_written_does_not_tear_it(ab: Ab, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = store.write_text
+
+    def disturbed(*given: Any, **named: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        write(*given, **named)
+
+    monkeypatch.setattr(store, "write_text", disturbed)
+    code, report = ab(World())
+    assert (code, report["status"]) == (0, "complete")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_an_interpreter_that_no_longer_starts_loses_nothing(ab: Ab, capsys: pytest.CaptureFixture[str]) -> None:

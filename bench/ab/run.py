@@ -118,10 +118,11 @@ class Run:
         suspects = [seen for seen in self.seen if self._is_suspect(seen)]
         for place, seen in enumerate(suspects):
             yield from self._confirm(seen, len(suspects), len(suspects) - place)
-        decided = dict(zip(map(id, self.seen), self.cases(), strict=True))
-        for seen in suspects:
-            yield CaseKnown(decided[id(seen)], suspect=False)
-        for seen, case in zip(self.seen, self.cases(), strict=True):
+        decided = list(zip(self.seen, self.cases(), strict=True))
+        for seen, case in decided:
+            if self._is_suspect(seen):
+                yield CaseKnown(case, suspect=False)
+        for seen, case in decided:
             if case.verdict == "fail" and self.explain:
                 try:
                     yield from self._explain(seen)
@@ -131,7 +132,7 @@ class Run:
     def cases(self, interrupted: bool = False) -> list[AbCase]:
         """Every case as far as it is known."""
         suspects = [seen for seen in self.seen if self._is_suspect(seen)]
-        # One that was not confirmed to the end counts among those that were: a tie with chance, p = 1.
+        # One whose confirmation did not end counts among the others all the same, as one that shows nothing.
         p_values = [judge_p(seen, self.rule) if seen.confirm_done else 1.0 for seen in suspects]
         adjusted = zip(suspects, ranks.holm(p_values), strict=True)
         told = {id(seen): p for seen, p in adjusted if seen.confirm_done}
@@ -162,11 +163,12 @@ class Run:
         wanted = judge.confirm_pairs(len(seen.of("screen")), suspects, self.rule)
         while (number := len(seen.of("confirm"))) < wanted and seen.failure is None:
             if not self._has_time(seen, deadline):
-                # The clock cut it, not what it showed: fewer pairs may decide, if they are enough to decide at all.
-                seen.cut_short = number < judge.fewest_to_confirm(suspects, self.rule)
+                seen.cut_short = True
                 break
             yield from self._pair(seen, "confirm", number, wanted)
-        seen.confirm_done = seen.failure is None and not seen.cut_short
+        # The clock cut it, not what it showed: fewer pairs may decide, if they are enough to decide at all.
+        is_enough = len(seen.of("confirm")) >= judge.fewest_to_confirm(suspects, self.rule)
+        seen.confirm_done = seen.failure is None and is_enough
 
     def _explain(self, seen: CaseSeen) -> Iterator[Event]:
         """One more pair, whose processes are profiled in turn; it is not counted."""

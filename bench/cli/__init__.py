@@ -165,7 +165,7 @@ def _explain(error: Exception, manner: Manner) -> int:
     elif isinstance(error, OSError) and error.errno == errno.ENOSPC:
         text = "there is no space left where the output goes. Make room, or direct it elsewhere."
         click.echo(f"bench: {text}", err=True)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at exit
+        _give_up_full_output()
     else:
         text = f"{kind}: {text}"
         click.echo(f"bench: {text}", err=True)
@@ -174,6 +174,14 @@ def _explain(error: Exception, manner: Manner) -> int:
         said = {"type": kind, "message": text, "exit_code": code}
         click.echo(json.dumps({"schema": 1, "kind": "error", "error": said}))
     return code
+
+
+def _give_up_full_output() -> None:
+    """Python flushes standard output at exit, and would fail there once more."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say(error: BenchError) -> int:

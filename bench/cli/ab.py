@@ -63,9 +63,10 @@ def command(manner: Manner, /, **options: Any) -> int:
     check_exports(options["exports"], manner.json, path)
     keep_files(options["exports"], [Path(options["suite_name"])])
     refuse_bigger(options["exports"])
-    with interrupted_once():
+    with interrupted_once() as hold:
         with scratch() as folder, take_order(options, folder) as order:
             report, failure = _measure(manner, order, folder)
+            hold()
         code = _deliver(manner, options, report, path)
     return code if failure is None else say(failure)
 

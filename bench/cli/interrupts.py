@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 # CI sends SIGTERM; a terminal that is closed sends SIGHUP, where there is such a thing.
@@ -11,17 +11,23 @@ _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP
 
 
 @contextmanager
-def interrupted_once() -> Iterator[None]:
-    """The first signal raises KeyboardInterrupt; further ones are ignored until the context ends."""
+def interrupted_once() -> Iterator[Callable[[], None]]:
+    """The first signal raises KeyboardInterrupt; further ones are ignored until the context ends.
 
-    def first(*_: object) -> None:
+    Gives a function: once it is called, the first is ignored as well, for what is known is being written.
+    """
+
+    def hold() -> None:
         for each in _SIGNALS:
             signal.signal(each, signal.SIG_IGN)
+
+    def first(*_: object) -> None:
+        hold()
         raise KeyboardInterrupt
 
     before = {each: signal.signal(each, first) for each in _SIGNALS}
     try:
-        yield
+        yield hold
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)

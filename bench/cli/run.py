@@ -56,8 +56,9 @@ def command(manner: Manner, /, **options: Any) -> int:
     check_exports(asked.exports, manner.json, None if asked.output == "-" else order.report_path)
     if asked.dry_run:
         return _dry_run(manner, order)
-    with interrupted_once(), _open_journal(asked, order) as (journal, order):
+    with interrupted_once() as hold, _open_journal(asked, order) as (journal, order):
         interrupted, failure = _measure(manner, asked, order, journal)
+        hold()
         report = _finish(order, journal, interrupted or failure is not None)
         if report is None:
             click.echo("interrupted before anything was known: no report", err=True)

@@ -50,7 +50,8 @@ def command(manner: Manner, /, **options: Any) -> int:
     """How often does the gate err on this machine, where the right answer is known?
 
     Gates whose two sides are the same give the false alarms; candidates with extra work of a known size, how many are
-    caught; a load switched on half-way must never become a FAIL. The rules that others use judge beside it.
+    caught; a load switched on half-way must never become a FAIL, nor an interpreter of its own for each side. The
+    rules that others use judge beside it.
 
     With the defaults about 40 minutes. Ctrl-C keeps what is known; --resume goes on from there, also with more gates
     than were wanted at first. Let nothing else run meanwhile.
@@ -74,13 +75,14 @@ def command(manner: Manner, /, **options: Any) -> int:
     _refuse_unlike(earlier, check, options["resume"])
     state = _State(check, path, svg, options["machine"], earlier)
     interrupted = False
-    with interrupted_once():
+    with interrupted_once() as hold:
         try:
             with closing(check.events()) as events:
                 for event in events:
                     state.take(event, manner)
         except KeyboardInterrupt:
             interrupted = True
+        hold()
         return state.finish(manner, interrupted)
 
 

@@ -80,7 +80,9 @@ def sample(output: Any) -> Sample:
     finite = all(bool(torch.isfinite(each).all()) for each in flat)
     values = []
     for each in flat:
-        places = torch.linspace(0, each.numel() - 1, min(each.numel(), max(MOST_VALUES // len(flat), 1)))
+        places = torch.linspace(
+            0, each.numel() - 1, min(each.numel(), max(MOST_VALUES // len(flat), 1)), dtype=torch.float64
+        )
         values += each[places.round().long()].tolist()
     largest = max((_largest(each) for each in flat), default=0.0)
     shapes = [list(tensor.shape) for tensor in tensors]

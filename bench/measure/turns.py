@@ -193,7 +193,7 @@ def refuse_strays(folder: str) -> None:
 
 
 def _first_calls(seat: Seat, edge: RingEdge, session: Session, say: Emit, ring: _Ring) -> Call:
-    """The first call, calls until it has settled, and from their median the length of all turns, if this seat leads."""
+    """The first call, calls until it has settled, and from their median a say in how long turns are."""
     clock, wait, call = edge.clock, session.wait, session.bound()
     say({"event": "phase", "phase": "first_call"})
     call()
