@@ -55,7 +55,8 @@ MEASURED = {
     "bench/errors.py",
     "bench/__init__.py",
 }
-MEASURED_MAY = {"torch", "torchvision", "PIL", "bench"} | set(sys.stdlib_module_names)
+# safetensors: where a suite names a file of that format, and only then.
+MEASURED_MAY = {"torch", "torchvision", "PIL", "safetensors", "bench"} | set(sys.stdlib_module_names)
 
 
 def sources() -> dict[str, str]:

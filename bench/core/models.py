@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import io
 import sys
 import urllib.error
 from collections.abc import Callable, Mapping
@@ -15,6 +13,7 @@ import torch
 from PIL import Image
 
 from bench.core.torchvision_ops import import_torchvision
+from bench.core.weights import load_weights, read_state
 from bench.errors import CaseError
 from bench.plan.case import ModelSpec
 
@@ -156,48 +155,6 @@ def resolve_callable(name: str) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]
 
 
-def load_weights(model: torch.nn.Module, path: Path) -> str:
-    """Load a state_dict file into `model`; returns its sha256. Raises CaseError naming the first wrong keys.
-
-    Never unpickles objects: `weights_only=True`.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise CaseError(f"the weights {path.name} cannot be read: {error.strerror}", "Check the path.") from error
-    try:
-        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises nearly anything on a foreign file
-        raise CaseError(
-            f"{path.name} is not a file of plain tensors: {(str(error) or 'it is empty').splitlines()[0]}",
-            "Save it with torch.save(model.state_dict(), path).",
-        ) from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise CaseError(
-            f"{path.name} holds {type(state).__name__}, not a state_dict",
-            "Save it with torch.save(model.state_dict(), path).",
-        )
-    wrong = _differing_keys(model.state_dict(), state)
-    if wrong:
-        raise CaseError(
-            f"{path.name} does not fit {type(model).__name__}: " + "; ".join(wrong[:3]),
-            "Name the architecture that these weights were saved from.",
-        )
-    model.load_state_dict(dict(state))
-    return hashlib.sha256(data).hexdigest()
-
-
-def _differing_keys(own: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor]) -> list[str]:
-    missing = [f"{key} is missing" for key in own if key not in given]
-    extra = [f"{key} is not in the model" for key in given if key not in own]
-    shapes = [
-        f"{key} is {tuple(given[key].shape)}, the model wants {tuple(own[key].shape)}"
-        for key in own
-        if key in given and own[key].shape != given[key].shape
-    ]
-    return shapes + missing + extra
-
-
 def _call_factory(spec: ModelSpec) -> Any:
     if _is_pretrained(spec):
         raise CaseError(
@@ -213,17 +170,30 @@ def _from_torchvision(spec: ModelSpec) -> Any:
         raise CaseError(
             f"torchvision has no classification model {spec.factory!r}", "`bench list models` names them all."
         )
-    extra = {"weights": _named_entry(spec)} if _is_pretrained(spec) else {}
+    if not _is_pretrained(spec):
+        return models.get_model(spec.factory, **spec.kwargs)
+    entry = _named_entry(spec)
+    url = str(entry.url)
+    place = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
     try:
-        return models.get_model(spec.factory, **extra, **spec.kwargs)
+        return models.get_model(spec.factory, weights=entry, **spec.kwargs)
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        entry = extra["weights"]
-        url = str(entry.url)
-        place = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
         raise CaseError(
             f"the pretrained weights of {spec.factory} could not be downloaded: {error}",
             f"Fetch {url} elsewhere and put it at {place}, or give its path as the weights (--weights FILE).",
         ) from error
+    except Exception:
+        if place.exists():
+            _refuse_damaged(place)
+        raise
+
+
+def _refuse_damaged(cached: Path) -> None:
+    """Raise CaseError where a file of torch's own cache is no file of weights: torch would not fetch it again."""
+    try:
+        read_state(cached)
+    except CaseError as error:
+        raise CaseError(f"in torch's cache, {error}", f"Delete {cached}: it is then fetched again.") from error
 
 
 def _is_pretrained(spec: ModelSpec) -> bool:

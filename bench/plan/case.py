@@ -63,7 +63,7 @@ class ModelSpec:
     inputs:  None for images, or `package.module:callable` taking the batch size and returning a
              tensor, tuple or dict of tensors.
     weights: `random` (seeded), `pretrained`, `pretrained:ENTRY` for one of torchvision's weights by its name,
-             or the absolute path of a state_dict file.
+             or the absolute path of a file with a state_dict, of torch.save or safetensors.
     preprocess: None for the weights' own image transforms, or `package.module:callable` taking an upright RGB
              PIL image and returning a float tensor (channels, height, width).
     """
