@@ -29,11 +29,14 @@ def steady(change: float) -> Callable[[int], float]:
 class World:
     """What happens, by the number of the pair (from 0) or of the ring (from 0); and what has happened.
 
-    ratio: candidate over baseline · pair_s: the seconds it takes · interrupt_at: the pair at which Ctrl-C comes ·
+    ratio: candidate over baseline · laps: what each of a seat's calls takes of that, from the first lap on, by role,
+    seat and pair ·
+    pair_s: the seconds it takes · interrupt_at: the pair at which Ctrl-C comes ·
     no_ring: the ring that does not start · memory: bytes of the candidate's model, 50 MB are the baseline's.
     """
 
     ratio: Callable[[int], float] = field(default_factory=lambda: steady(0.0))
+    laps: Callable[[bool, int, int], Sequence[float]] = lambda is_candidate, seat, pair: [1.0] * ROUNDS
     pair_s: Callable[[int], float] = lambda pair: 2.0
     interrupt_at: int | None = None
     no_ring: int | None = None
@@ -97,12 +100,13 @@ class _ScriptedRing:
         for phase in ("load", "prepare", "first_call", "warm_up", "measure"):
             yield {"event": "phase", "seat": number, "phase": phase}
         factor = (1 + seat["slowdown"]) * world.ratio(world.pairs) if is_candidate else 1.0
+        laps = world.laps(is_candidate, number, world.pairs)
         yield {
             "event": "turns",
             "seat": number,
-            "samples_ns": [round(BASELINE_NS * factor)] * ROUNDS,
+            "samples_ns": [round(BASELINE_NS * factor * lap) for lap in laps],
             "calls_per_turn": 1,
-            "rounds": ROUNDS,
+            "rounds": len(laps),
             "memory": {
                 "before_load_rss_bytes": 100_000_000,
                 "peak_rss_bytes": 100_000_000 + (world.memory if is_candidate else 50_000_000),

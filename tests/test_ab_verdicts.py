@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import random
 import signal
 import sys
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from bench.explain.profile import compare_profiles
 from bench.judge.outputs import compare_outputs
 from bench.judge.pairs import Rule
 from bench.measure.pairs import PairPlan
+from bench.measure.turns import UNCOUNTED_ROUNDS
 from bench.plan.case import Case
 from bench.plan.side import Side
 from bench.report import store
@@ -85,6 +87,51 @@ def test_the_change_of_a_confirmed_case_is_that_of_its_confirmation(ab: Ab) -> N
     first, second = steady(0.20), steady(0.05)
     _, report = ab(World(ratio=lambda pair: (first if pair < 10 else second)(pair)))
     assert report["cases"][0]["ratio"]["value"] == pytest.approx(1.05, abs=0.005)
+
+
+def key_frames(period: int, heavy: float, candidate: float) -> Callable[[bool, int, int], list[float]]:
+    """Every `period`-th call is `heavy` times a light one, the candidate's `candidate` times; where each side stands
+    at the first lap is another matter in every pair."""
+
+    def laps(is_candidate: bool, seat: int, pair: int) -> list[float]:
+        draw = random.Random(f"{seat} {pair}")
+        first = draw.randrange(period)
+        each = candidate if is_candidate else heavy
+        return [
+            (each if (first + lap) % period == 0 else 1.0) * draw.lognormvariate(0, 0.01)
+            for lap in range(UNCOUNTED_ROUNDS + 70)
+        ]
+
+    return laps
+
+
+@pytest.mark.parametrize("period", [2, 4])
+def test_a_heavier_key_frame_fails_by_the_mean_over_calls(ab: Ab, period: int) -> None:
+    _, report = ab(World(laps=key_frames(period, heavy=6.0, candidate=7.5)))
+    (case,) = report["cases"]
+    light = period - 1
+    assert (case["verdict"], case["judged_by"]) == ("fail", "mean")
+    assert case["ratio"]["value"] == pytest.approx((light + 7.5) / (light + 6.0), rel=0.02)
+    assert any("light and heavy calls come in turn" in note for note in case["notes"])
+
+
+@pytest.mark.parametrize("period", [2, 4])
+def test_key_frames_at_other_calls_fail_no_equal_sides(ab: Ab, period: int) -> None:
+    _, report = ab(World(laps=key_frames(period, heavy=6.0, candidate=6.0)))
+    (case,) = report["cases"]
+    assert case["verdict"] in ("pass", "inconclusive")
+    assert case["judged_by"] == "mean"
+    assert not case["null_arm"]["biased"]
+
+
+def test_some_calls_that_got_a_little_slower_fail_though_the_median_call_is_the_same(ab: Ab) -> None:
+    _, report = ab(World(laps=key_frames(4, heavy=1.0, candidate=1.2)))
+    (case,) = report["cases"]
+    assert (case["verdict"], case["judged_by"], case["confirmed"]) == ("fail", "median", True)
+    assert "slower in the mean over calls" in case["why"]
+    assert case["ratio"]["value"] == pytest.approx(1.0, abs=0.01)
+    assert case["mean"]["value"] == pytest.approx(1.05, abs=0.01)
+    assert any("the mean over calls is +5" in note for note in case["notes"])
 
 
 def test_what_fresh_processes_do_not_show_again_is_inconclusive(ab: Ab) -> None:

@@ -14,7 +14,7 @@ from statistics import median
 
 from bench import ranks
 from bench.ab.interpreters import Interpreters, Started
-from bench.ab.verdict import CaseSeen, judge_case, memory_suspect, time_suspect
+from bench.ab.verdict import CaseSeen, judge_case, mean_suspect, memory_suspect, suspicions, time_suspect
 from bench.errors import LaunchError
 from bench.explain.profile import compare_profiles
 from bench.judge import pairs as judge
@@ -142,7 +142,7 @@ class Run:
         return judge_case(seen, self.rule, None, interrupted=False)
 
     def _is_suspect(self, seen: CaseSeen) -> bool:
-        return seen.failure is None and (time_suspect(seen, self.rule) or memory_suspect(seen, self.rule))
+        return seen.failure is None and bool(suspicions(seen, self.rule))
 
     # --- Stages
 
@@ -176,7 +176,8 @@ class Run:
         outcome = yield from self._measured(seen, "confirm", number, number, profile_laps=PROFILE_LAPS)
         if outcome.failure is None:
             deciding = seen.of("confirm") or seen.of("screen")
-            measured_ms = median(pair.candidate_ms - pair.baseline_ms for pair in deciding) if deciding else 0.0
+            changes = [new - base for base, new in (judge.call_ms(pair, seen.judged_by) for pair in deciding)]
+            measured_ms = median(changes) if changes else 0.0
             baseline, candidate = (outcome.profiles.get(role, ()) for role in ("baseline", "candidate"))
             seen.explanation = compare_profiles(baseline, candidate, measured_ms)
         else:
@@ -269,7 +270,9 @@ def judge_p(seen: CaseSeen, rule: judge.Rule) -> float:
     pairs = seen.of("confirm")
     found = []
     if time_suspect(seen, rule):
-        found.append(judge.find([each.log_ratio for each in pairs], rule).p_fail)
+        found.append(judge.find(seen.log_ratios("confirm"), rule).p_fail)
+    elif mean_suspect(seen, rule):
+        found.append(judge.find(seen.mean_log_ratios("confirm"), rule).p_fail)
     if memory_suspect(seen, rule):
         memory = judge.memory_finding(pairs, rule)
         found.append(None if memory is None else memory.p_fail)

@@ -36,14 +36,28 @@ class CaseSeen:
         """The pairs of one stage."""
         return [each for each in self.pairs if each.stage == stage]
 
+    @property
+    def judged_by(self) -> judge.Statistic:
+        """What of a pair's calls is compared; the screening says so for the confirmation too."""
+        return judge.statistic(self.of("screen"))
+
     def log_ratios(self, stage: Stage) -> list[float]:
-        """Of one stage's pairs."""
-        return [each.log_ratio for each in self.of(stage)]
+        """Of one stage's pairs, as they are judged."""
+        return judge.log_ratios(self.of(stage), self.judged_by)
+
+    def mean_log_ratios(self, stage: Stage) -> list[float]:
+        """Of the mean call in one stage's pairs; none where it is what they are judged by anyway."""
+        return [] if self.judged_by == "mean" else judge.log_ratios(self.of(stage), "mean")
 
 
 def time_suspect(seen: CaseSeen, rule: judge.Rule) -> bool:
     """Whether the screening would fail the case's time."""
     return judge.screen(seen.log_ratios("screen"), rule).word == "fail"
+
+
+def mean_suspect(seen: CaseSeen, rule: judge.Rule) -> bool:
+    """Whether the screening would fail the case's mean call, while it judges by the median one."""
+    return judge.screen(seen.mean_log_ratios("screen"), rule).word == "fail"
 
 
 def memory_suspect(seen: CaseSeen, rule: judge.Rule) -> bool:
@@ -57,10 +71,10 @@ def judge_case(seen: CaseSeen, rule: judge.Rule, p_confirm: float | None, interr
     confirmed = None if p_confirm is None else p_confirm <= rule.alpha_confirm
     stage: Stage = "confirm" if seen.confirm_done else "screen"
     deciding = seen.of(stage)
-    ratios = [each.log_ratio for each in deciding]
+    ratios = seen.log_ratios(stage)
     finding = judge.find(ratios, rule) if stage == "confirm" else judge.screen(ratios, rule)
     memory = judge.memory_finding(deciding, rule)
-    null = judge.null_arm(seen.pairs, rule)
+    null = judge.null_arm(seen.pairs, rule, seen.judged_by)
     first, second = (*seen.counts, None, None)[:2]
     counts = {} if first is None else judge.judge_counts(first, second, seen.counts_why_not)
     records = [CaseRecord(id=side.case.id, **side.case.axes) for side in (seen.plan.baseline, seen.plan.candidate)]
@@ -75,6 +89,8 @@ def judge_case(seen: CaseSeen, rule: judge.Rule, p_confirm: float | None, interr
         verdict=verdict,
         why=why,
         ratio=finding.ratio,
+        judged_by=seen.judged_by,
+        mean=judge.ratio_of(judge.log_ratios(deciding, "mean")),
         detectable=finding.detectable,
         needed=judge.needed(deciding, wanted),
         p_pass=finding.p_pass,
@@ -89,8 +105,27 @@ def judge_case(seen: CaseSeen, rule: judge.Rule, p_confirm: float | None, interr
         failure=seen.failure,
         seconds=seen.seconds,
         pairs=list(seen.pairs),
-        notes=list(seen.notes),
+        notes=[*seen.notes, *_statistic_notes(seen, rule)],
     )
+
+
+def _statistic_notes(seen: CaseSeen, rule: judge.Rule) -> list[str]:
+    if seen.judged_by == "mean":
+        return ["light and heavy calls come in turn, so the mean over calls is compared, not the median"]
+    mean = judge.ratio_of(seen.mean_log_ratios("confirm") or seen.mean_log_ratios("screen")).value
+    if mean is None or time_suspect(seen, rule) or not mean_suspect(seen, rule):
+        return []
+    return [f"some calls changed and the median call did not: the mean over calls is {_percent(mean - 1)}"]
+
+
+def suspicions(seen: CaseSeen, rule: judge.Rule) -> list[str]:
+    """What the screening would fail the case for, in words; nothing where it would not."""
+    all_words = {
+        "slower": time_suspect(seen, rule),
+        "slower in the mean over calls": not time_suspect(seen, rule) and mean_suspect(seen, rule),
+        "larger": memory_suspect(seen, rule),
+    }
+    return [word for word, is_suspect in all_words.items() if is_suspect]
 
 
 def _wanted(seen: CaseSeen, rule: judge.Rule, finding: judge.Finding, confirmed: bool | None) -> int | None:
@@ -99,7 +134,7 @@ def _wanted(seen: CaseSeen, rule: judge.Rule, finding: judge.Finding, confirmed:
     again = judge.confirm_pairs(screened, 1, rule)
     if confirmed is not None:
         return len(seen.of("confirm")) + again
-    if time_suspect(seen, rule) or memory_suspect(seen, rule):
+    if suspicions(seen, rule):
         return screened + again - len(seen.of("confirm"))
     if finding.word != "inconclusive":
         return screened + judge.still_wanted(seen.log_ratios("screen"), rule)
@@ -127,11 +162,7 @@ def _decide(
     more = {name: each for name, each in counts.items() if each.verdict == "more"}
     if more:
         return "fail", "; ".join(_more_words(name, each) for name, each in more.items())
-    suspects = [
-        word
-        for word, is_suspect in (("slower", time_suspect(seen, rule)), ("larger", memory_suspect(seen, rule)))
-        if is_suspect
-    ]
+    suspects = suspicions(seen, rule)
     if null is not None and null.biased:
         off = 0.0 if null.ratio.value is None else null.ratio.value - 1
         return "inconclusive", f"this machine is biased now: the baseline differs from itself by {_percent(off)}"

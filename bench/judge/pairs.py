@@ -8,6 +8,8 @@ Ten pairs first. How many more is computed from their spread alone, never from w
 costs only its share of the error. A candidate FAIL has to come out again from fresh pairs in fresh interpreters, at
 5 %, the p-values adjusted over all cases that are confirmed (Holm). A case that is just `ignore` slower is so failed
 once in 2000 runs, and a suite of many such cases at most once in a hundred.
+The log ratio is that of the median call. Where light and heavy calls come in turn (a key frame every so often) there is
+no typical call, and it is that of the mean; elsewhere the mean is judged beside the median, and can only fail.
 A second baseline is called with every pair; where it differs from the first, this machine is biased now and no time
 decides anything. What is counted, not timed, decides by itself and exactly.
 
@@ -34,6 +36,7 @@ MOST_NEEDED = 100_000
 COUNTS = {"operator_calls": "operator calls", "allocated_bytes": "bytes allocated", "graph_breaks": "graph breaks"}
 
 Word = Literal["pass", "fail", "inconclusive"]
+Statistic = Literal["median", "mean"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +61,9 @@ class Rule:
     def alpha_confirm(self) -> float:
         """5 %, less for many cases: by chance alone, no suite is screened out and confirmed once in a hundred.
 
-        Each case may be screened out for its time, and for its memory.
+        Each case may be screened out for its median call, for its mean call, and for its memory.
         """
-        return min(0.05, 0.01 / (self.cases * (1 + self.judge_memory) * self.alpha_fail))
+        return min(0.05, 0.01 / (self.cases * (2 + self.judge_memory) * self.alpha_fail))
 
     @property
     def high(self) -> float:
@@ -184,9 +187,32 @@ def fewest_to_confirm(candidates: int, rule: Rule) -> int:
     return ranks.fewest_for(rule.alpha_confirm / max(candidates, 1))
 
 
-def null_arm(pairs: Sequence[PairRecord], rule: Rule) -> NullArm | None:
+def statistic(pairs: Sequence[PairRecord]) -> Statistic:
+    """What of a pair's calls is compared: the median, or the mean where most pairs have light and heavy calls."""
+    return "mean" if 2 * sum(each.in_groups for each in pairs) > len(pairs) else "median"
+
+
+def log_ratios(pairs: Sequence[PairRecord], of: Statistic) -> list[float]:
+    """ln(candidate / baseline) of each pair; none of a pair that does not tell it."""
+    if of == "median":
+        return [each.log_ratio for each in pairs]
+    found = [_log(each.candidate_mean_ms, each.baseline_mean_ms) for each in pairs]
+    return [each for each in found if each is not None]
+
+
+def call_ms(pair: PairRecord, of: Statistic) -> tuple[float, float]:
+    """Milliseconds of the baseline's and of the candidate's call that is compared."""
+    means = pair.baseline_mean_ms, pair.candidate_mean_ms
+    if of == "mean" and means[0] is not None and means[1] is not None:
+        return means[0], means[1]
+    return pair.baseline_ms, pair.candidate_ms
+
+
+def null_arm(pairs: Sequence[PairRecord], rule: Rule, of: Statistic = "median") -> NullArm | None:
     """The second baseline against the first: biased where it differs surely, by more than half of what is ignored."""
-    values = [each.null_log_ratio for each in pairs if each.null_log_ratio is not None]
+    means = [_log(each.null_mean_ms, each.baseline_mean_ms) for each in pairs]
+    medians = [each.null_log_ratio for each in pairs]
+    values = [each for each in (means if of == "mean" else medians) if each is not None]
     if not values:
         return None
     p = ranks.signed_rank_two_sided_p(values)
@@ -235,6 +261,10 @@ def needed(pairs: Sequence[PairRecord], wanted: int | None) -> Needed | None:
         return None
     more = max(wanted - len(pairs), 1)
     return Needed(pairs=more, seconds=more * median(each.seconds for each in pairs))
+
+
+def _log(over_ms: float | None, under_ms: float | None) -> float | None:
+    return None if over_ms is None or under_ms is None else math.log(over_ms / under_ms)
 
 
 def _size_for(gap: float, deviation: float, rule: Rule, n: int) -> int:

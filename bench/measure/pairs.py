@@ -13,9 +13,10 @@ import random
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import median
+from statistics import fmean, median
 from typing import Any, Literal, Protocol
 
+from bench.groups import two_groups
 from bench.measure import failures
 from bench.measure.launch import Message
 from bench.measure.ring import Interpreter, Ring
@@ -336,6 +337,10 @@ class _Pair:
             calls_per_turn=base["calls_per_turn"],
             baseline_ms=_counted_median(base) / 1e6,
             candidate_ms=_counted_median(new) / 1e6,
+            baseline_mean_ms=_counted_mean(base) / 1e6,
+            candidate_mean_ms=_counted_mean(new) / 1e6,
+            null_mean_ms=None if null is None else _counted_mean(null) / 1e6,
+            in_groups=any(two_groups(turns["samples_ns"][UNCOUNTED_ROUNDS:]) for turns in (base, new)),
             baseline_memory_bytes=memory["baseline"],
             candidate_memory_bytes=memory["candidate"],
             turns_ns={role: turns["samples_ns"] for role, turns in self.turns.items()},
@@ -354,6 +359,10 @@ def log_ratio(base_ns: Sequence[int], new_ns: Sequence[int]) -> float:
 
 def _counted_median(turns: Mapping[str, Any]) -> float:
     return float(median(turns["samples_ns"][UNCOUNTED_ROUNDS:]))
+
+
+def _counted_mean(turns: Mapping[str, Any]) -> float:
+    return max(fmean(turns["samples_ns"][UNCOUNTED_ROUNDS:]), 1.0)
 
 
 def _memory_bytes(memory: Mapping[str, Any]) -> int | None:

@@ -62,7 +62,8 @@ class PairRecord(Record):
 
     log_ratio: median over rounds of ln(candidate / baseline) · null_log_ratio: the same of the second baseline ·
     memory_log_ratio: ln of the sides' memory for the model (peak less what was there before it was loaded) ·
-    order: who began, of B(aseline), C(andidate), N(ull) · baseline_ms, candidate_ms: medians of one call ·
+    order: who began, of B(aseline), C(andidate), N(ull) · baseline_ms, candidate_ms: medians of one call, and means ·
+    in_groups: light and heavy calls came in turn, on either side ·
     turns_ns: nanoseconds of one call in each round, by side.
     """
 
@@ -77,6 +78,10 @@ class PairRecord(Record):
     calls_per_turn: int
     baseline_ms: float
     candidate_ms: float
+    baseline_mean_ms: float | None = None
+    candidate_mean_ms: float | None = None
+    null_mean_ms: float | None = None
+    in_groups: bool = False
     baseline_memory_bytes: int | None = None
     candidate_memory_bytes: int | None = None
     turns_ns: dict[str, list[int]] = {}
@@ -143,7 +148,8 @@ class AbCase(Record):
     p_pass: of "at least fail_over slower" · p_fail: of "at most ignore slower", both from the pairs that decide ·
     confirmed: null where nothing was to be confirmed · p_confirm: what that was decided by, adjusted over all cases
     that were to be (Holm) · detectable: the smallest slowdown these pairs would have caught nine times in ten, as a
-    fraction · seconds: spent on this case.
+    fraction · seconds: spent on this case · judged_by: what of a pair's calls `ratio` compares; the mean where light
+    and heavy calls come in turn · mean: the ratio of means, which can fail a candidate as well.
     """
 
     case: str
@@ -152,6 +158,8 @@ class AbCase(Record):
     verdict: AbVerdict
     why: str
     ratio: Ratio
+    judged_by: Literal["median", "mean"] = "median"
+    mean: Ratio = Ratio(value=None, reason="not recorded")
     detectable: float | None = None
     needed: Needed | None = None
     p_pass: float | None = None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
-from bench.judge.pairs import COUNTS
+from bench.judge.pairs import COUNTS, call_ms, log_ratios
 from bench.metrics import format_value
 from bench.report.ab import AbCase, AbReport, OperatorChange, Ratio, SideRecord
 from bench.show.cases import name_columns
@@ -97,8 +97,8 @@ def _table(report: AbReport, width: int) -> RenderableType:
     records = [case.candidate for case in cases]
     columns = [
         *name_columns(records, varied_axes(records), width),
-        Column("base", "ms", tuple(Text(_milliseconds(case, "baseline_ms")) for case in cases), rank=3),
-        Column("new", "ms", tuple(Text(_milliseconds(case, "candidate_ms")) for case in cases), rank=2),
+        Column("base", "ms", tuple(Text(_milliseconds(case, 0)) for case in cases), rank=3),
+        Column("new", "ms", tuple(Text(_milliseconds(case, 1)) for case in cases), rank=2),
         Column("change", "", tuple(_change(case.ratio) for case in cases)),
         Column("95 % interval", "", tuple(Text(interval_words(case.ratio)) for case in cases), rank=1),
         Column("memory", "", tuple(Text(_memory(case)) for case in cases), rank=5),
@@ -109,8 +109,8 @@ def _table(report: AbReport, width: int) -> RenderableType:
     return lay_out(columns, width).body
 
 
-def _milliseconds(case: AbCase, field: str) -> str:
-    values = sorted(getattr(pair, field) for pair in case.pairs)
+def _milliseconds(case: AbCase, side: int) -> str:
+    values = sorted(call_ms(pair, case.judged_by)[side] for pair in case.pairs)
     return format_value("latency.p50_ms", values[len(values) // 2]) if values else "–"
 
 
@@ -171,8 +171,9 @@ def _operator_words(each: OperatorChange) -> str:
 
 def _pairs(case: AbCase, width: int) -> list[RenderableType]:
     fields = [
-        Text(f"{percent_change(math.exp(pair.log_ratio))}{'' if pair.stage == 'screen' else '*'}")
+        Text(f"{percent_change(math.exp(ratio))}{'' if pair.stage == 'screen' else '*'}")
         for pair in case.pairs
+        for ratio in log_ratios([pair], case.judged_by)
     ]
     return [flow([Text(f"{clean(case.case)}:"), *fields], width)] if fields else []
 

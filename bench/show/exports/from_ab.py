@@ -64,10 +64,12 @@ def _counted_turns(pair: PairRecord) -> Sequence[int]:
 
 def _readings(case: AbCase) -> dict[str, Reading]:
     """The candidate's latency and memory: medians over pairs. What bounds them is the ratio's interval."""
-    seen: dict[str, list[float] | list[int | None]] = {
+    seen: dict[str, Sequence[float | None]] = {
         "latency.p50_ms": [pair.candidate_ms for pair in case.pairs],
         "memory.model_rss_bytes": [pair.candidate_memory_bytes for pair in case.pairs],
     }
+    if case.judged_by == "mean":
+        seen["latency.mean_ms"] = [pair.candidate_mean_ms for pair in case.pairs]
     if case.candidate.device != "cpu":
         seen["memory.device_allocated_bytes"] = seen.pop("memory.model_rss_bytes")
     known = {key: [each for each in values if each is not None] for key, values in seen.items()}
