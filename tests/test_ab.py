@@ -16,9 +16,9 @@ from typing import Any
 import psutil
 import pytest
 
-from bench.ab.scratch import scratch
 from bench.ab.worktrees import checkouts
 from bench.errors import CaseError
+from bench.measure.scratch import scratch
 from bench.measure.turns import refuse_strays
 
 pytestmark = pytest.mark.real
@@ -182,9 +182,7 @@ def test_what_a_killed_run_left_is_removed_and_what_others_have_is_not(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     theirs = tmp_path / "bench-ab-demo" / "0-abc"
     git(repository, "worktree", "add", "--detach", "-q", str(theirs))
-    killed = (
-        "import os\nfrom bench.ab.scratch import scratch\nwith scratch() as f:\n    print(f, flush=True)\n    input()"
-    )
+    killed = "import os\nfrom bench.measure.scratch import scratch\nwith scratch() as f:\n    print(f, flush=True)\n    input()"
     with subprocess.Popen(
         [sys.executable, "-c", killed],
         stdin=subprocess.PIPE,

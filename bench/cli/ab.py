@@ -57,7 +57,7 @@ def command(manner: Manner, /, **options: Any) -> int:
 
     Ctrl-C reports what is known so far. A suite is trusted like code: it names the factories that build its models.
     """
-    from bench.ab.scratch import scratch
+    from bench.measure.scratch import scratch
 
     path = report_path(options)
     check_exports(options["exports"], manner.json, path)

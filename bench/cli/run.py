@@ -17,6 +17,7 @@ from bench.cli.export_option import check_exports, export_option, takes_standard
 from bench.cli.interrupts import interrupted_once
 from bench.cli.order import QUICK, Asked, Order, take_order
 from bench.errors import LaunchError, OutputError, UsageError
+from bench.measure.scratch import scratch
 
 
 @click.command()
@@ -56,8 +57,8 @@ def command(manner: Manner, /, **options: Any) -> int:
     check_exports(asked.exports, manner.json, None if asked.output == "-" else order.report_path)
     if asked.dry_run:
         return _dry_run(manner, order)
-    with interrupted_once() as hold, _open_journal(asked, order) as (journal, order):
-        interrupted, failure = _measure(manner, asked, order, journal)
+    with interrupted_once() as hold, _open_journal(asked, order) as (journal, order), scratch() as folder:
+        interrupted, failure = _measure(manner, asked, order, journal, folder)
         hold()
         report = _finish(order, journal, interrupted or failure is not None)
         if report is None:
@@ -149,7 +150,7 @@ def _resumed(asked: Asked, order: Order, journal: Any) -> Order:
     )
 
 
-def _measure(manner: Manner, asked: Asked, order: Order, journal: Any) -> tuple[bool, LaunchError | None]:
+def _measure(manner: Manner, asked: Asked, order: Order, journal: Any, folder: Path) -> tuple[bool, LaunchError | None]:
     """Run to the end, or until Ctrl-C (True), or until no interpreter starts (the error)."""
     from bench.cli.listen import Listener
     from bench.measure.rounds import Plan, run_suite
@@ -168,7 +169,7 @@ def _measure(manner: Manner, asked: Asked, order: Order, journal: Any) -> tuple[
         specs={case.id: order.suite.spec(case) for case in order.cases},
         measure=order.measure,
         pythonpath=order.suite.pythonpath,
-        cache_root=None if order.keep_compile_cache else journal.folder.resolve() / "compile-cache",
+        cache_root=None if order.keep_compile_cache else folder,
         accuracy=order.suite.accuracy,
         fail_fast=asked.fail_fast,
         spent_s=run.elapsed_s,

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from bench.errors import LaunchError
+from bench.measure.scratch import scratch
 
 READY_S = 180.0
 ENDING_S = 10.0
@@ -34,7 +35,9 @@ spec = importlib.util.spec_from_file_location("bench", sys.argv[1])
 sys.modules["bench"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(sys.modules["bench"])
 from bench.measure.parent import serve
-serve()
+folder = sys.argv[2]
+sys.argv = ["bench"]  # a model's package that reads the command line at import finds a name alone
+serve(folder)
 """
 _PACKAGE = str(Path(__file__).resolve().parents[1] / "__init__.py")
 
@@ -80,10 +83,15 @@ class ForkingParent:
     """The main process's side of `measure/parent.py`."""
 
     def __init__(self, python: str, environment: Mapping[str, str], keep: Sequence[int] = ()) -> None:
-        """`keep`: descriptors that it and its children go on using, under the same numbers."""
+        """`keep`: descriptors that it and its children go on using, under the same numbers.
+
+        What the processes leave in the folder for temporary files goes with them, unless `environment` names that.
+        """
+        self._folder = contextlib.ExitStack()
+        own = "" if "TMPDIR" in environment else str(self._folder.enter_context(scratch()))
         try:
             self._process = subprocess.Popen(
-                [python, "-P", "-c", _BOOT, _PACKAGE],
+                [python, "-P", "-c", _BOOT, _PACKAGE, own],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -92,6 +100,7 @@ class ForkingParent:
                 pass_fds=tuple(keep),
             )
         except OSError as error:
+            self._folder.close()
             raise LaunchError(f"cannot start {python}: {error.strerror}. Name a Python that has torch.") from error
         self._python = python
         self._child: int | None = None
@@ -127,6 +136,7 @@ class ForkingParent:
         for stream in (self._process.stdout, self._process.stderr):
             assert stream is not None
             stream.close()
+        self._folder.close()
 
     def wait_ready(self) -> Message:
         """The parent's `ready` message. Raises LaunchError with its last words where torch does not import."""

@@ -18,6 +18,7 @@ import json
 import os
 import platform
 import resource
+import shutil
 import signal
 import sys
 import tempfile
@@ -42,6 +43,8 @@ from bench.measure.worker import Call, Request, Session, measure
 from bench.plan.case import Accuracy
 
 _PR_SET_PDEATHSIG = 1
+_TEMPORARY = "tmp"  # in a compile cache: its folder for temporary files
+_USERS_TMPDIR = os.environ.get("TMPDIR")
 
 
 class TorchEdge:
@@ -58,11 +61,11 @@ class TorchEdge:
         self._precision = request.case.precision
         if request.cache_dir is not None:
             # Precompiled C++ headers go to the folder for temporary files, not into the cache that torch names.
-            Path(request.cache_dir).mkdir(parents=True, exist_ok=True)
-            os.environ["TMPDIR"] = request.cache_dir
-            tempfile.tempdir = None
+            _put_temporary_files_in(str(Path(request.cache_dir) / _TEMPORARY))
             os.environ["TORCHINDUCTOR_CACHE_DIR"] = request.cache_dir
             os.environ["TRITON_CACHE_DIR"] = str(Path(request.cache_dir) / "triton")
+        elif request.case.mode.startswith("compile"):
+            _put_temporary_files_in(_USERS_TMPDIR)  # where torch finds the user's own cache
         axes = {axis: value for axis, value in request.case.axes.items() if axis != "model"}
         return InferenceSession(request.spec, **axes, seed=request.seed, pythonpath=request.pythonpath)
 
@@ -152,9 +155,13 @@ class RingEdge(TorchEdge):
         return vars(operators.profiled(call, session.wait, session.device, calls))
 
 
-def serve() -> None:
-    """Answer requests until standard input ends."""
+def serve(folder: str) -> None:
+    """Answer requests until standard input ends. `folder`: for temporary files, each child's in a folder of its own
+    that goes with it; where it is empty they lie where the environment says.
+    """
     out = _take_stdout()
+    if folder:
+        _put_temporary_files_in(folder)
     _die_with_parent()
     try:
         import_torchvision()
@@ -170,9 +177,11 @@ def serve() -> None:
             continue  # the release of a child that did not live to read it
         request = json.loads(line)
         if request["do"] == "together":
-            _together(request["seats"], out)
+            _in_children([partial(_take_turns, each, out) for each in request["seats"]], out, folder)
+            _tidy_caches(request["seats"])
         elif _can_fork(request):
-            _in_children([partial(_answer, request, out)], out)
+            _in_children([partial(_answer, request, out)], out, folder)
+            _tidy_caches([request])
         else:
             _answer(request, out)
             if request["do"] == "measure":
@@ -185,20 +194,14 @@ def _can_fork(request: Mapping[str, Any]) -> bool:
     return sys.platform != "darwin" or on_cpu
 
 
-def _together(seats: Sequence[Mapping[str, Any]], out: IO[str]) -> None:
-    """One child a seat, all alive at once; they take turns by themselves."""
-
-    _in_children([partial(_take_turns, each, out) for each in seats], out)
-
-
 def _take_turns(data: Mapping[str, Any], out: IO[str]) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # the model gets an empty standard input
     take_turns(Seat.from_json(data), RingEdge(-1), lambda message: _say(out, message))
 
 
-def _in_children(jobs: Sequence[Callable[[], None]], out: IO[str]) -> None:
-    """Fork one child a job; return once all have ended, each end being told."""
-    alive = {_fork(job) for job in jobs}
+def _in_children(jobs: Sequence[Callable[[], None]], out: IO[str], folder: str) -> None:
+    """Fork one child a job, all alive at once; return once all have ended, each end being told."""
+    alive = {_fork(job, folder) for job in jobs}
     while alive:
         pid, status, usage = os.wait4(-1, 0)
         if pid not in alive:
@@ -206,17 +209,41 @@ def _in_children(jobs: Sequence[Callable[[], None]], out: IO[str]) -> None:
         alive.remove(pid)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)  # compile workers and the like that outlived it
+        if folder:
+            shutil.rmtree(Path(folder) / str(pid), ignore_errors=True)
         code = os.waitstatus_to_exitcode(status)
         _say(out, {"event": "exit", "pid": pid, "code": code, "cpu_s": usage.ru_utime + usage.ru_stime})
 
 
-def _fork(job: Callable[[], None]) -> int:
+def _put_temporary_files_in(folder: str | None) -> None:
+    """Of this process and of those it starts; None for where the system puts them."""
+    os.environ.pop("TMPDIR", None)
+    if folder is not None:
+        Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.environ["TMPDIR"] = folder
+    tempfile.tempdir = None  # it is found anew
+
+
+def _tidy_caches(asked: Sequence[Mapping[str, Any]]) -> None:
+    """Leave in compile caches' folders for temporary files nothing but what Inductor keeps there for others."""
+    for cache in {each.get("request", {}).get("cache_dir") for each in asked} - {None}:
+        for left in Path(cache, _TEMPORARY).glob("*"):
+            if left.is_dir() and not left.is_symlink():
+                if not left.name.startswith("torchinductor_"):
+                    shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
+
+
+def _fork(job: Callable[[], None], folder: str) -> int:
     pid = os.fork()
     if pid == 0:
         # A group of its own: whatever the model starts can be ended with it. Ctrl-C is not its affair.
         os.setpgid(0, 0)
         _die_with_parent()
         _prefer_as_victim()
+        if folder:
+            _put_temporary_files_in(str(Path(folder) / str(os.getpid())))
         faulthandler.enable()  # a segmentation fault then names the Python line it came from
         job()
         sys.stdout.flush()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import random
-import shutil
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -86,6 +85,7 @@ class _Run:
     states: list[Progress]
     stop: str = ""  # why no further case starts
     seed: random.Random = field(init=False)
+    caches: dict[str, Path] = field(default_factory=dict)  # compile caches in use, by case id
 
     def __post_init__(self) -> None:
         self.seed = random.Random(self.plan.measure.seed)
@@ -203,9 +203,9 @@ class _Run:
         measure, case = self.plan.measure, each.case
         cold, cache = None, None
         if case.mode.startswith("compile") and self.plan.cache_root is not None:
-            cold, cache = each.rounds_done == 0, self.plan.cache_root / case.id.replace("/", "_")
-            if cold:
-                shutil.rmtree(cache, ignore_errors=True)  # a killed run may have left half a cache
+            # Short, for sockets may lie below it. What an earlier run, gone on with now, compiled is gone.
+            cold, cache = case.id not in self.caches, self.plan.cache_root / str(len(self.caches))
+            cache = self.caches.setdefault(case.id, cache)
         cap = schedule.warm_up_cap_s(measure, len(self.states))
         return Request(
             case=case,

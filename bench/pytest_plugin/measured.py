@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -20,6 +19,7 @@ from bench.measure.monitor import Monitor
 from bench.measure.nvidia import describe_gpus
 from bench.measure.rounds import Outside, Plan, run_suite
 from bench.measure.schedule import Progress
+from bench.measure.scratch import scratch
 from bench.metrics import with_unit
 from bench.pytest_plugin.order import Order
 from bench.report.assemble import GENERATOR, Run, Seen, build
@@ -57,13 +57,13 @@ def measure_case(order: Order, outside: Outside) -> Part:
     """Measure one case, round after round, in fresh processes. Raises LaunchError where none can be started."""
     started, began, cpu_before = _now(), outside.now(), time.process_time()
     seen, header = Seen(), dict[str, Any]()
-    with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as cache:
+    with scratch() as cache:
         plan = Plan(
             cases=(order.case,),
             specs={order.case.id: order.spec},
             measure=order.measure,
             pythonpath=order.pythonpath,
-            cache_root=Path(cache),
+            cache_root=cache,
         )
         with closing(run_suite(plan, outside, [Progress(order.case)])) as events:
             for event in events:
