@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from fakes import FakeClock, Script, ScriptedEdge
 
+from bench.core import modes
 from bench.errors import CaseError, Unsupported
 from bench.measure.steady import WarmUpRule
 from bench.measure.worker import Request, measure, timed_calls
@@ -123,3 +125,10 @@ def test_timed_calls_count_what_lies_between_the_calls_too() -> None:
     samples, elapsed = timed_calls(lambda: clock.advance(100), lambda: clock.advance(1), clock, 1000, 1)
     assert set(samples) == {101}
     assert elapsed == sum(samples)
+
+
+def test_a_torch_that_lies_below_a_blank_is_told_as_what_the_compiler_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = RuntimeError("C++ compile error\n\nCommand:\ng++ main.cpp -L/my venv/torch/lib")
+    assert modes.lacking(error, "fp32") is None
+    monkeypatch.setattr("torch.__file__", "/my venv/torch/__init__.py")
+    assert "from a path with a blank: /my venv/torch" in str(modes.lacking(error, "fp32"))

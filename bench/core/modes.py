@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -78,6 +79,9 @@ def lacking(error: BaseException, precision: str) -> str | None:
     text = str(error)
     if "InvalidCxxCompiler" in text or "No working C++ compiler" in text:
         return "torch.compile needs a C++ compiler: install g++, or name yours in CXX."
+    libraries = str(Path(torch.__file__).parent)
+    if "C++ compile error" in text and len(libraries.split()) > 1:
+        return f"torch cannot link from a path with a blank: {libraries}. Install it where the path has none."
     if "Python.h: No such file" in text:
         return "torch.compile needs Python's header files: install python3-dev, or the like."
     if "Failed to find C compiler" in text or "TritonMissing" in text or "Cannot find a working triton" in text:
