@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
 from fakes import FakeClock, Script, ScriptedEdge
 
 from bench.core import modes
