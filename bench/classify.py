@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,8 @@ from statistics import median
 import torch
 
 from bench.core.devices import is_out_of_memory
-from bench.core.images import Source, find_images, name_of
+from bench.core.image_files import find_images, is_folder
+from bench.core.images import Source, name_of
 from bench.core.labels import read_labels
 from bench.core.session import InferenceSession, Prediction, top
 from bench.core.stream import batches
@@ -174,10 +176,10 @@ class Classifier:
         return self._names
 
 
-def sources_in(paths: Sequence[Path]) -> Iterator[Path]:
-    """Files as they are given, folders by the images in them."""
+def sources_in(paths: Sequence[Path], passed_over: Counter[str] | None = None) -> Iterator[Path]:
+    """Files as they are given, folders by the images in them; `passed_over` counts their other files, by suffix."""
     for path in paths:
-        if path.is_dir():
-            yield from find_images(path)
+        if is_folder(path):
+            yield from find_images(path, passed_over)
         else:
             yield path

@@ -11,7 +11,9 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from bench.core.images import Preprocessing, decode, find_images, open_image
+from bench.core.image_files import find_images
+from bench.core.images import decode, open_image
+from bench.core.preprocessing import Preprocessing
 from bench.core.torchvision_ops import import_torchvision
 from bench.errors import ImageError
 from bench.plan.case import ModelSpec

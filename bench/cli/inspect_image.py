@@ -53,7 +53,7 @@ def command(manner: Manner, /, path: str, output: Path | None, force: bool, **op
 def _preprocessing(options: dict[str, Any]) -> Any:
     """As the model's own session would prepare it; ImageNet's usual without a model."""
     from bench.core.image_steps import preprocessing_for
-    from bench.core.images import Preprocessing
+    from bench.core.preprocessing import Preprocessing
 
     if options["model"] is None and options["preprocess"] is None:
         return Preprocessing()

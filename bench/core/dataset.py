@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.core.images import find_images
+from bench.core.image_files import find_images
 from bench.errors import UsageError
 
 

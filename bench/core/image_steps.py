@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import torch
 from PIL import Image
 
-from bench.core.images import Preprocessing, Source, decode, name_of, to_rgb, upright
+from bench.core.images import Source, blamed_on_image, decode, name_of, to_rgb, upright
 from bench.core.models import build_model, weights_entry
+from bench.core.preprocessing import Preprocessing
+from bench.core.session import blamed_on
 from bench.plan.case import ModelSpec
 
 
@@ -41,15 +43,25 @@ def preprocessing_for(spec: ModelSpec) -> Preprocessing:
 
 def steps(source: Source, preprocessing: Preprocessing) -> list[Step]:
     """Every step from the file to the batch, by the very functions that `predict` runs. Raises ImageError."""
-    raw = decode(source)
-    straight = upright(raw)
-    image = to_rgb(straight, name_of(source))
+    name = name_of(source)
+    with blamed_on_image(name):
+        raw = decode(source)
+        straight = upright(raw)
+        image = to_rgb(straight, name)
+    with blamed_on_image(name), blamed_on(preprocessing.name):
+        return _steps(raw, straight, image, preprocessing)
+
+
+def _steps(raw: Image.Image, straight: Image.Image, image: Image.Image, preprocessing: Preprocessing) -> list[Step]:
     seen = [_of_picture("as decoded", raw), _of_picture("upright", straight), _of_picture("RGB", image)]
     if preprocessing.own is None:
-        resized = preprocessing.resized(image)
-        cropped = preprocessing.cropped(resized)
-        seen += [_of_picture(f"short side {preprocessing.resize}", resized)]
-        seen += [_of_picture(f"centre crop {preprocessing.crop}", cropped)]
+        cropped = preprocessing.square(image)
+        if preprocessing.is_strip(image):
+            name = f"centre crop {preprocessing.crop} of the short side {preprocessing.resize}, in one: a strip"
+        else:
+            seen += [_of_picture(f"short side {preprocessing.resize}", preprocessing.resized(image))]
+            name = f"centre crop {preprocessing.crop}"
+        seen.append(_of_picture(name, cropped))
         scaled = preprocessing.item(image).permute(2, 0, 1).float() / 255
         seen.append(_of_tensor("tensor, 0 to 1", scaled, cropped))
     batch = preprocessing(image)
@@ -61,18 +73,25 @@ def _of_picture(name: str, image: Image.Image) -> Step:
     shape = (image.height, image.width, len(image.getbands()))
     if image.mode == "P":
         return Step(name, shape, "P (palette)", None, None, None, None, image)
-    bands = [_values(band) for band in image.split()]
-    low, high = min(float(band.min()) for band in bands), max(float(band.max()) for band in bands)
-    means, stds = tuple(float(band.mean()) for band in bands), tuple(float(band.std(correction=0)) for band in bands)
-    return Step(name, shape, image.mode, low, high, means, stds, image)
+    lows, highs, means, stds = zip(*map(_figures, image.split()), strict=True)
+    return Step(name, shape, image.mode, min(lows), max(highs), means, stds, image)
 
 
-def _values(band: Image.Image) -> torch.Tensor:
-    """All values of one band, as float64: what PIL knows as F holds every other mode exactly enough."""
+def _figures(band: Image.Image) -> tuple[float, float, float, float]:
+    """Lowest, highest, mean and standard deviation of one band's values, in little memory."""
+    if band.mode in ("1", "L"):
+        counts = torch.tensor(band.histogram()[:256], dtype=torch.float64)
+        values = torch.arange(256, dtype=torch.float64)[counts > 0]
+        shares = counts[counts > 0] / counts.sum()
+        mean = float((shares * values).sum())
+        variance = float((shares * (values - mean) ** 2).sum())
+        return float(values[0]), float(values[-1]), mean, variance**0.5
     if band.mode in ("I;16", "I;16L", "I;16B", "I;16N"):
         band = band.convert("I")
-    data = band.convert("F").tobytes()
-    return torch.frombuffer(bytearray(data), dtype=torch.float32).double()
+    wide = torch.frombuffer(bytearray(band.convert("F").tobytes()), dtype=torch.float32)
+    mean = float(wide.mean(dtype=torch.float64))
+    variance = sum(float((part.double() - mean).square().sum()) for part in wide.split(2**20)) / len(wide)
+    return float(wide.min()), float(wide.max()), mean, variance**0.5
 
 
 def _of_tensor(name: str, tensor: torch.Tensor, picture: Image.Image) -> Step:

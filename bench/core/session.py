@@ -15,9 +15,10 @@ import torch
 from PIL import Image
 
 from bench.core import devices, equivalence, modes
-from bench.core.images import Preprocessing, Source, open_image
+from bench.core.images import Source, blamed_on_image, name_of, open_image
 from bench.core.labels import labels_of
 from bench.core.models import Inputs, build_inputs, build_model, map_tensors, tensors_of, weights_entry
+from bench.core.preprocessing import Preprocessing
 from bench.core.stream import batches
 from bench.errors import BenchError, CaseError, Unsupported, UsageError
 from bench.plan.case import Case, ModelSpec
@@ -172,9 +173,12 @@ class InferenceSession:
         return labels_of(self.spec.factory, self.entry, classes)
 
     def prepare_image(self, source: Source) -> torch.Tensor:
-        """One image (path, bytes or PIL image), decoded, upright, RGB, resized and cropped. Raises ImageError."""
+        """One image (path, bytes or PIL image), decoded, upright, RGB, resized and cropped.
+
+        Raises ImageError whatever goes wrong, out of memory included: that is one image's trouble alone.
+        """
         image = open_image(source)
-        with blamed_on(self.preprocessing.name):
+        with blamed_on_image(name_of(source)), blamed_on(self.preprocessing.name):
             return self.preprocessing.item(image)
 
     def probabilities(self, items: Sequence[torch.Tensor]) -> torch.Tensor:

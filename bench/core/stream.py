@@ -79,5 +79,7 @@ def _prepare(index: int, source: Source, prepare: Callable[[Source], torch.Tenso
     try:
         tensor, error = prepare(source), None
     except CaseError as problem:
-        tensor, error = None, problem
+        # Without what led to it: those frames hold on to the file and its pixels.
+        problem.__cause__ = problem.__context__ = None
+        tensor, error = None, problem.with_traceback(None)
     return Prepared(index, source, tensor, error, time.perf_counter() - start)
