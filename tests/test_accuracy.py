@@ -173,12 +173,10 @@ LABELS = ("tench", "Great White shark", "crane", "crane")
 
 
 def test_folders_are_numbers_labels_or_as_many_as_classes(tmp_path: Path) -> None:
-    assert [e.class_id for e in read_dataset(folders(tmp_path / "a", "10", "2"), 11, ())] == [10, 2]
-    assert [e.class_id for e in read_dataset(folders(tmp_path / "b", "great_white_shark", "tench"), 4, LABELS)] == [
-        1,
-        0,
-    ]
-    assert [e.class_id for e in read_dataset(folders(tmp_path / "c", "n1", "n2", "n3"), 3, ())] == [0, 1, 2]
+    assert [e.class_id for e in read_dataset(folders(tmp_path / "a", "10", "2"), 11, ()).examples] == [10, 2]
+    by_label = read_dataset(folders(tmp_path / "b", "great_white_shark", "tench"), 4, LABELS)
+    assert [e.class_id for e in by_label.examples] == [1, 0]
+    assert [e.class_id for e in read_dataset(folders(tmp_path / "c", "n1", "n2", "n3"), 3, ()).examples] == [0, 1, 2]
 
 
 @pytest.mark.parametrize(

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from bench.cli import Manner, json_option, manners
 from bench.cli.model_options import here, model_options, on_terminal, one_of, spec_of, warn
 from bench.errors import CaseError, UsageError
+from bench.plan.case import ClassOrder
 
 
 @click.command()
@@ -27,6 +29,9 @@ from bench.errors import CaseError, UsageError
               help="fp32, bf16, fp16; repeatable.  [default: fp32]")  # fmt: skip
 @model_options(weights="pretrained")
 @click.option("--labels", type=click.Path(path_type=Path), metavar="FILE", help="One label a line, for class 0 on.")
+@click.option("--class-order", type=click.Choice(get_args(ClassOrder)), metavar="id|number|text",
+              help="Folders are class ids, or are classes 0, 1, … sorted by number, or as text (like torchvision's "
+              "ImageFolder).  [default: what their names look like]")  # fmt: skip
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Draw N images instead of taking all.")
 @click.option("--draw-seed", "draw_seeds", type=click.IntRange(0, 2**63 - 1), multiple=True, default=(0,), metavar="N",
               help="Of the draw; repeatable, each draws --limit images.")  # fmt: skip
@@ -52,6 +57,7 @@ def command(manner: Manner, /, **options: Any) -> int:
     if manner.json:
         document = {"schema": 1, "kind": "accuracy", "model": options["model"], "weights": run.weights}
         document |= {"data": str(options["data"]), "rows": rows, "worst_classes": [vars(each) for each in worst]}
+        document |= {"notes": run.notes, "passed_over": run.passed_over}
         click.echo(json.dumps(document))
     else:
         from bench.cli.console import result_console
@@ -76,10 +82,12 @@ class _Run:
         self.weights = ""
         self.labels: Sequence[str] = ()
         self.first: Any = None
+        self.notes: Sequence[str] = ()
+        self.passed_over: Mapping[str, int] = {}
         self._examples: Any = None
         self._say = not manner.quiet and on_terminal()
         self._number, self._total = 0, total
-        if not options["data"].exists():
+        if not os.path.exists(options["data"]):  # noqa: PTH110 - False, too, where the system will not say
             raise UsageError(f"there is no folder or CSV file {options['data']}.")
         if options["labels"] is not None and not options["labels"].is_file():
             raise UsageError(f"there is no labels file {options['labels']}.")
@@ -87,7 +95,7 @@ class _Run:
     def row(self, mode: str, precision: str) -> dict[str, Any]:
         """What one combination reached; `top1` None, with a reason, where it cannot be run here."""
         from bench.core.accuracy import evaluate, forget_compiled
-        from bench.core.devices import usual_batch
+        from bench.core.devices import is_out_of_memory, usual_batch
         from bench.core.session import InferenceSession
         from bench.stats import clopper_pearson
 
@@ -97,7 +105,7 @@ class _Run:
         nothing: dict[str, Any] = dict.fromkeys(
             ("top1", "top5", "images", "unreadable", "images_per_s", "against_first")
         )
-        head = {"mode": mode, "precision": precision, **nothing, "reason": None}
+        head = {"mode": mode, "precision": precision, **nothing, "reason": None, "notes": [], "errors": []}
         forget_compiled()
         options = self.options
         session = InferenceSession(
@@ -107,13 +115,18 @@ class _Run:
         )  # fmt: skip
         try:
             with contextlib.redirect_stdout(sys.stderr), session:
+                head["notes"] = session.notes
+                for note in session.notes:
+                    warn(f"{mode} {precision}: {note}")
                 tally = evaluate(session, self._labelled(session))
-        except (CaseError, RuntimeError) as error:
+        except (CaseError, RuntimeError, MemoryError) as error:
+            if is_out_of_memory(error):
+                error = CaseError(f"batch {session.case.batch_size} does not fit into memory", "Lower --batch-size.")
             if self._total == 1:
-                raise
+                raise error from None
             return {**head, "reason": f"{str(error).splitlines()[0]} {getattr(error, 'advice', '')}".strip()}
         if not tally.images:
-            raise UsageError(f"not one image of {options['data']} could be read.")
+            raise UsageError(f"not one image of {options['data']} could be read; {'; '.join(tally.errors[:1])}.")
         against = None if self.first is None else _against(self.first.right, tally.right)
         self.first = self.first or tally
         return {
@@ -124,6 +137,7 @@ class _Run:
             "unreadable": tally.unreadable,
             "images_per_s": tally.images / tally.seconds,
             "against_first": against,
+            "errors": tally.errors,
         }
 
     def _labelled(self, session: Any) -> Any:
@@ -134,8 +148,11 @@ class _Run:
             self.weights, classes = session.weights, session.classes()
             file = self.options["labels"]
             self.labels = session.labels(classes) if file is None else read_labels(file, classes)
-            examples = read_dataset(self.options["data"], classes, self.labels)
-            self._examples = sample(examples, self.options["limit"], self.options["draw_seeds"])
+            found = read_dataset(self.options["data"], classes, self.labels, self.options["class_order"])
+            self.notes, self.passed_over = found.notes, found.passed_over
+            for note in found.notes:
+                warn(note)
+            self._examples = sample(found.examples, self.options["limit"], self.options["draw_seeds"])
         return self._examples
 
     def worst(self) -> list[Any]:

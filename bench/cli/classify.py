@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,26 +39,38 @@ def command(manner: Manner, /, **options: Any) -> int:
     Exit 3 where an image could not be read; the others are answered all the same.
     """
     paths = [Path(each) for each in options["images"]]
-    total = _count(paths)
+    passed_over: Counter[str] = Counter()
+    total = _count(paths, passed_over)
     if manner.json:
-        return _as_json(manner, paths, total, options)
+        return _as_json(manner, paths, total, passed_over, options)
     return _as_text(manner, paths, total, options)
 
 
-def _count(paths: list[Path]) -> int:
-    """How many images there are. Raises UsageError for a folder without one."""
+def _count(paths: list[Path], passed_over: Counter[str]) -> int:
+    """How many images there are; other files are counted and said. Raises UsageError for a folder without one."""
     from bench.classify import sources_in
+    from bench.core.image_files import in_words
 
     total = 0
     for path in paths:
-        found = sum(1 for _ in sources_in([path]))
+        over: Counter[str] = Counter()
+        found = sum(1 for _ in sources_in([path], over))
         if not found:
-            raise UsageError(f"there is no image in {path} or below it. Images are known by their suffix: .jpg, .png …")
+            nothing = f"there is no image in {path} or below it. Images are known by their suffix: .jpg, .png …"
+            raise UsageError(f"{nothing} {_sentence(in_words(over))}".strip())
+        passed_over.update(over)
         total += found
+    if passed_over:
+        warn(in_words(passed_over))
     return total
 
 
-def _classifier(total: int, options: dict[str, Any]) -> Any:
+def _sentence(words: str) -> str:
+    return f"{words}." if words else ""
+
+
+def _classifier(total: int, options: dict[str, Any]) -> tuple[Any, list[str]]:
+    """It, with its session loaded, and the notes of that session, which have been said already."""
     from bench.classify import Classifier
     from bench.core.devices import usual_batch
     from bench.core.session import InferenceSession
@@ -70,17 +83,23 @@ def _classifier(total: int, options: dict[str, Any]) -> Any:
     if options["labels"] is not None and not options["labels"].is_file():
         raise UsageError(f"there is no labels file {options['labels']}.")
 
+    notes: list[str] = []
+
     def opened(device: str, batch_size: int) -> Any:
         session = InferenceSession(
             spec, device=device, batch_size=batch_size, mode=mode, precision=precision,
             threads=options["threads"], seed=options["seed"], pythonpath=pythonpath,
-        )  # fmt: skip
-        return session.__enter__()
+        ).__enter__()  # fmt: skip
+        for note in session.notes:
+            if note not in notes:
+                notes.append(note)
+                warn(f"{mode}: {note}")
+        return session
 
     if options["weights"] == "random" and ":" not in options["model"]:
         warn(MEANINGLESS)
     with contextlib.redirect_stdout(sys.stderr):
-        return Classifier(
+        classifier = Classifier(
             opened,
             options["device"],
             min(options["batch_size"] or usual_batch(options["device"]), total),
@@ -89,6 +108,7 @@ def _classifier(total: int, options: dict[str, Any]) -> Any:
             fallback=not options["no_fallback"],
             warn=warn,
         )
+    return classifier, notes
 
 
 def _as_text(manner: Manner, paths: list[Path], total: int, options: dict[str, Any]) -> int:
@@ -97,7 +117,7 @@ def _as_text(manner: Manner, paths: list[Path], total: int, options: dict[str, A
     from bench.show.predictions import answers_view, summary_view
 
     console = result_console()
-    classifier = _classifier(total, options)
+    classifier, _ = _classifier(total, options)
     with _progress(manner, total, console) as advance:
         for answers in aside(classifier.answers(sources_in(paths))):
             console.print(answers_view(answers, console.width, manner.verbose))
@@ -125,16 +145,17 @@ def _progress(manner: Manner, total: int, console: Any) -> Iterator[Any]:
         yield lambda number: progress.advance(task, number)
 
 
-def _as_json(manner: Manner, paths: list[Path], total: int, options: dict[str, Any]) -> int:
+def _as_json(manner: Manner, paths: list[Path], total: int, passed_over: Counter[str], options: dict[str, Any]) -> int:
     """One document, written as the answers come, and closed however it ends."""
     from bench.classify import sources_in
 
-    classifier = _classifier(total, options)
+    classifier, notes = _classifier(total, options)
     session = classifier.session
     head = {"schema": 1, "kind": "classify", "model": options["model"], "weights": session.weights}
     head |= {"device": str(session.device), "mode": options["mode"], "precision": options["precision"]}
     if session.weights.startswith("random"):
         head["note"] = MEANINGLESS
+    head |= {"notes": notes, "passed_over": passed_over}
     answers = itertools.chain.from_iterable(aside(classifier.answers(sources_in(paths))))
     first = next(answers, None)  # what is wrong with the request shows here, before anything is printed
     manner.json = False  # from here on this document is the answer, on failure too
@@ -147,6 +168,9 @@ def _as_json(manner: Manner, paths: list[Path], total: int, options: dict[str, A
             separator = ",\n"
     except BenchError as error:
         tail["error"] = {"type": type(error).__name__, "message": str(error), "exit_code": error.exit_code}
+        raise
+    except Exception as error:
+        tail["error"] = {"type": type(error).__name__, "message": str(error), "exit_code": 3}
         raise
     except KeyboardInterrupt:
         tail["error"] = {"type": "Interrupted", "message": "interrupted", "exit_code": 130}

@@ -14,6 +14,7 @@ from bench.core.session import InferenceSession
 from bench.core.stream import batches
 
 TOP = 5
+MOST_ERRORS = 5  # told in full; the others are counted
 WRONG, RIGHT, UNREADABLE = 0, 1, 2
 
 
@@ -23,7 +24,7 @@ class Tally:
 
     seconds: from the first image to the last answer · right: one byte an example, WRONG, RIGHT or UNREADABLE ·
     confusion: (true class, answered class) to how often, wrong answers only · per_class: true class to (images, right).
-    With fewer than five classes `top5` counts all of them.
+    With fewer than five classes `top5` counts all of them. errors: why the first unreadable ones are.
     """
 
     images: int
@@ -35,6 +36,7 @@ class Tally:
     confusion: Mapping[tuple[int, int], int]
     classes: int
     per_class: Mapping[int, tuple[int, int]]
+    errors: Sequence[str] = ()
 
 
 def evaluate(session: InferenceSession, examples: Sequence[Example]) -> Tally:
@@ -43,10 +45,12 @@ def evaluate(session: InferenceSession, examples: Sequence[Example]) -> Tally:
     confusion: Counter[tuple[int, int]] = Counter()
     seen: Counter[int] = Counter()
     hits: Counter[int] = Counter()
+    errors: list[str] = []
     top5 = classes = 0
     start = time.perf_counter()
     for group in batches((example.path for example in examples), session.prepare_image, session.case.batch_size):
         readable = [each for each in group if each.tensor is not None]
+        errors += [str(each.error) for each in group if each.error is not None][: MOST_ERRORS - len(errors)]
         if not readable:
             continue
         rows = session.probabilities([each.tensor for each in readable if each.tensor is not None])
@@ -72,6 +76,7 @@ def evaluate(session: InferenceSession, examples: Sequence[Example]) -> Tally:
         confusion=dict(confusion),
         classes=classes,
         per_class={number: (count, hits[number]) for number, count in seen.items()},
+        errors=errors,
     )
 
 

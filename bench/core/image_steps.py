@@ -90,8 +90,10 @@ def _figures(band: Image.Image) -> tuple[float, float, float, float]:
         band = band.convert("I")
     wide = torch.frombuffer(bytearray(band.convert("F").tobytes()), dtype=torch.float32)
     mean = float(wide.mean(dtype=torch.float64))
-    variance = sum(float((part.double() - mean).square().sum()) for part in wide.split(2**20)) / len(wide)
-    return float(wide.min()), float(wide.max()), mean, variance**0.5
+    squares = 0.0
+    for part in torch.split(wide, 2**20):
+        squares += float((part.double() - mean).square().sum())
+    return float(wide.min()), float(wide.max()), mean, (squares / len(wide)) ** 0.5
 
 
 def _of_tensor(name: str, tensor: torch.Tensor, picture: Image.Image) -> Step:

@@ -104,12 +104,10 @@ class TorchEdge:
         """Let the session classify the suite's labelled images."""
         assert isinstance(session, InferenceSession)
         classes = session.classes()
-        examples = sample(
-            read_dataset(Path(accuracy.data), classes, session.labels(classes)), accuracy.limit, accuracy.seeds
-        )
-        tally = evaluate(session, examples)
+        found = read_dataset(Path(accuracy.data), classes, session.labels(classes), accuracy.class_order)
+        tally = evaluate(session, sample(found.examples, accuracy.limit, accuracy.seeds))
         kept = ("images", "unreadable", "top1", "top5", "classes", "seconds")
-        return {name: getattr(tally, name) for name in kept}
+        return {**{name: getattr(tally, name) for name in kept}, "notes": [*found.notes, *tally.errors]}
 
     def meaning(self, error: BaseException) -> tuple[str, str] | None:
         """Out of memory, or something that this machine lacks, as torch says it."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 AXES = ("model", "device", "batch_size", "mode", "precision", "channels_last", "threads")
 MODES = (
@@ -75,17 +75,23 @@ class ModelSpec:
     preprocess: str | None = None
 
 
+# A folder's number is its class; or folders in the order of their numbers, or of their text, are classes 0, 1, …
+ClassOrder = Literal["id", "number", "text"]
+
+
 @dataclass(frozen=True, slots=True)
 class Accuracy:
     """Labelled images that every case of a suite is held against, after it was timed.
 
     data: absolute path of a folder with one folder a class, or of a CSV of path,label.
-    limit: images that each seed draws, None for all · seeds: of the draws; an image drawn twice counts once.
+    limit: images that each seed draws, None for all · seeds: of the draws; an image drawn twice counts once ·
+    class_order: what the folders' names mean, None for what they look like.
     """
 
     data: str
     limit: int | None = None
     seeds: tuple[int, ...] = (0,)
+    class_order: ClassOrder | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,7 +193,9 @@ def _models(form: SuiteFile, folder: Path) -> dict[str, ModelSpec]:
 
 def _accuracy(form: SuiteFile, folder: Path) -> Accuracy | None:
     table = form.accuracy
-    return None if table is None else Accuracy(str((folder / table.data).resolve()), table.limit, tuple(table.seeds))
+    if table is None:
+        return None
+    return Accuracy(str((folder / table.data).resolve()), table.limit, tuple(table.seeds), table.class_order)
 
 
 def _measure(form: SuiteFile) -> Measure:

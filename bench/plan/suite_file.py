@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bench.metrics import METRICS
-from bench.plan.case import Measure
+from bench.plan.case import ClassOrder, Measure
 from bench.plan.suite_values import (
     BatchSize,
     Budget,
@@ -160,6 +160,9 @@ class AccuracyTable(Form):
     """Images that each seed draws. Left out: all."""
     seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**63)]], _NotEmpty] = [0]
     """Each draws `limit` images; one that several draw counts once."""
+    class_order: ClassOrder | None = None
+    """id: a folder's number is its class. number, text: folders in the order of the numbers in their names, or of the
+    names as text (as torchvision's ImageFolder), are classes 0, 1, … Left out: what the names look like, and said."""
 
 
 class TargetTable(Form):

@@ -162,7 +162,8 @@ class Round(Record):
 class AccuracyRecord(Record):
     """How often the case was right on the suite's labelled images. `reason` says why there are no counts.
 
-    `images` were read and answered, `unreadable` were not; `top5` counts the first `min(5, classes)`.
+    `images` were read and answered, `unreadable` were not; `top5` counts the first `min(5, classes)`. `notes` tell how
+    the folders were understood, and why some images could not be read.
     """
 
     images: int = 0
@@ -172,6 +173,7 @@ class AccuracyRecord(Record):
     classes: int = 0
     seconds: float = 0.0
     reason: str | None = None
+    notes: list[str] = []
 
 
 class Result(Record):

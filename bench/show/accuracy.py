@@ -44,6 +44,8 @@ def accuracy_view(rows: Sequence[Row], worst: Sequence[WorstClass], width: int) 
         wrapped("± exact binomial interval · against first: images newly wrong − / newly right +", width, style="dim")
     )
     parts += [wrapped(text, width, style="bold") for text in _sentences(rows)]
+    errors = list(dict.fromkeys(error for row in rows for error in row.get("errors", ())))
+    parts += [wrapped(clean(error), width, "- ", "  ") for error in errors]
     if worst:
         parts += [Text(), Text("Worst classes", "bold")]
         parts += [_worst(each, width) for each in worst]
@@ -82,7 +84,8 @@ def _sentences(rows: Sequence[Row]) -> list[str]:
             )
     unread = max((row["unreadable"] or 0 for row in rows), default=0)
     if unread:
-        said.append(f"{unread} images could not be read and are not counted.")
+        what = "1 image could not be read and is" if unread == 1 else f"{unread:,} images could not be read and are"
+        said.append(f"{what} not counted:")
     return said
 
 

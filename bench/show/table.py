@@ -275,6 +275,7 @@ def _notes(report: Report, most: int, verbose: bool) -> list[str]:
     about: dict[str, list[str]] = defaultdict(list)
     for result in report.results:
         told = [note for each in result.rounds for note in each.notes] + (result.notes if verbose else [])
+        told += result.accuracy.notes if result.accuracy is not None else []
         for note in dict.fromkeys(told):
             about[clean(note)].append(clean(result.case.id))
     notes = [clean(note) for note in report.notes]
