@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import io
 import os
@@ -25,6 +26,9 @@ Source = str | os.PathLike[str] | bytes | Image.Image
 MOST_PIXELS = 178_956_970
 MOST_BYTES = 2**31  # of a file; sixteen bits a channel need half of that at most
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings(
+    "ignore", category=UserWarning, module=r"PIL\."
+)  # of damaged EXIF data, without the file's name
 
 # Formats that hold pixels. Pillow also opens some that run another program, such as EPS.
 _FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "QOI", "SGI", "TGA", "TIFF",
@@ -91,8 +95,8 @@ def decode(source: Source) -> Image.Image:
     except Exception as error:  # decoders raise nearly anything on damaged data
         if is_out_of_memory(error):
             raise
-        if "HEIF" not in Image.OPEN if is_heif(data) else isinstance(error, UnidentifiedImageError):
-            what, cure = what_it_is(data)
+        if isinstance(error, UnidentifiedImageError) or (is_heif(data) and "HEIF" not in Image.OPEN):
+            what, cure = what_it_is(name, data, _formats())
             raise ImageError(f"{name}: {what}", cure) from error
         raise ImageError(f"{name}: the image is damaged: {first_line(error)}", "Fetch or write it again.") from error
     return image
@@ -159,9 +163,13 @@ def _read(path: Path) -> bytes:
                     f"{path}: {seen.st_size / 1e9:.1f} GB; files above {MOST_BYTES / 1e9:.1f} GB are refused",
                     "Scale it down first.",
                 )
-            if stat.S_ISFIFO(seen.st_mode):
-                os.set_blocking(file.fileno(), True)
-            return file.read()
+            if not stat.S_ISFIFO(seen.st_mode):
+                return file.read()
+            os.set_blocking(file.fileno(), True)
+            data = file.read()
+            if not data:
+                raise ImageError(f"{path}: this is a pipe that nobody writes to", "Give a file.")
+            return data
     except IsADirectoryError as error:
         raise ImageError(
             f"{path}: this is a folder, not an image", "Name its images, or give `classify` the folder."
@@ -170,6 +178,8 @@ def _read(path: Path) -> bytes:
         reason = getattr(error, "strerror", None) or str(error)
         if isinstance(error, FileNotFoundError) and path.is_symlink():
             reason = f"a link to {path.readlink()}, which is not there"
+        if getattr(error, "errno", None) == errno.ENXIO:
+            reason = "this is a socket, not an image"
         raise ImageError(f"{path}: {reason}", "Check the path.") from error
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +62,33 @@ _STARTS: tuple[tuple[bytes, str, str], ...] = (
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", _UNPACK),
     (b"Rar!", "a RAR archive", _UNPACK),
 )
+_TIFF = (b"II*\0", b"MM\0*")
+_READABLE: tuple[tuple[str, bytes], ...] = (
+    ("JPEG", rb"\xff\xd8\xff"),
+    ("PNG", rb"\x89PNG"),
+    ("GIF", rb"GIF8"),
+    ("WEBP", rb"RIFF....WEBP"),
+    ("TIFF", rb"II\*\0|MM\0\*"),
+    ("AVIF", rb"....ftypavi[fs]"),
+    ("HEIF", rb"....ftyp(hei|hev|mif1|msf1)"),
+    ("PPM", rb"P[1-7]\s"),
+    ("JPEG2000", rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
+)
+_AGAIN = "Fetch or write it again."
 _FETCH = "The download did not bring the picture: fetch it again."
 _FORMS = ("JPEG, PNG, WebP, TIFF … are.", "this is not an image in a known format")
 
 
-def what_it_is(data: bytes) -> tuple[str, str]:
-    """A sentence on what `data` is, as far as its first bytes tell, and what to do. For files that are no pictures."""
+def what_it_is(name: str, data: bytes, readable: Collection[str]) -> tuple[str, str]:
+    """A sentence on what a file is that cannot be opened, as far as its first bytes tell, and what to do.
+
+    readable: Pillow's names of the formats that it reads here. A file that begins as one of them is damaged.
+    """
+    begun = next((form for form, start in _READABLE if form in readable and re.match(start, data, re.DOTALL)), None)
+    if data[:4] in _TIFF and (data[8:10] == b"CR" or Path(name).suffix.lower() in RAW_SUFFIXES):
+        return f"this is {_RAW}", _DEVELOP
+    if begun is not None:
+        return f"the image is damaged: it begins as {begun}, and then cannot be read", _AGAIN
     kind = _boxed(data) or _begun(data) or _inside(data) or _written(data)
     return (_FORMS[1], _FORMS[0]) if kind is None else (f"this is {kind[0]}", kind[1])
 
@@ -114,7 +136,7 @@ def _inside(data: bytes) -> tuple[str, str] | None:
     if data[128:132] == b"DICM":
         return "a DICOM file", _CONVERT
     if data and not data.strip(b"\0"):
-        return f"{len(data):,} zero bytes and nothing else", "Fetch or write it again."
+        return f"{len(data):,} zero bytes and nothing else", _AGAIN
     return None
 
 

@@ -60,7 +60,11 @@ def _torchscript(model: torch.nn.Module, inputs: Inputs, by_script: bool) -> tup
                 f"TorchScript: the model cannot be {how}: {_first_line(error)}",
                 "Try the other of torchscript and torchscript:script, or exclude this mode.",
             ) from error
-    notes = [_first_line(item.message) for item in caught if item.category.__name__ == "TracerWarning"]
+    notes = [
+        f"{Path(item.filename).name}:{item.lineno}: {_first_line(item.message)}"
+        for item in caught
+        if item.category.__name__ == "TracerWarning"
+    ]
     if any(issubclass(item.category, DeprecationWarning) for item in caught):
         notes.append("torch calls TorchScript deprecated")
     return frozen, list(dict.fromkeys(notes))[:3]
