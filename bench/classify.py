@@ -22,7 +22,8 @@ from bench.core.images import Source, name_of
 from bench.core.labels import read_labels
 from bench.core.session import InferenceSession, Prediction, top
 from bench.core.stream import batches
-from bench.errors import CaseError
+from bench.errors import CaseError, ImageError
+from bench.plan.names import readable
 
 # Device and batch size to a session that is loaded and prepared.
 Opener = Callable[[str, int], InferenceSession]
@@ -103,11 +104,11 @@ class Classifier:
             found = []
             for each in group:
                 name = name_of(each.source)
-                if each.error is not None:
-                    found.append(Answer(name, error=each.error))
+                predictions, seconds = (each.error, 0.0) if each.error is not None else next(answered)
+                if isinstance(predictions, CaseError):
+                    found.append(Answer(name, error=_named(name, predictions)))
                     self.summary.unreadable += 1
                     continue
-                predictions, seconds = next(answered)
                 found.append(Answer(name, predictions, None, each.seconds, seconds))
                 self.summary.images += 1
                 self.summary.preprocess_s.append(each.seconds)
@@ -115,13 +116,20 @@ class Classifier:
             self.summary.seconds = time.perf_counter() - start
             yield found
 
-    def _predict(self, items: Sequence[torch.Tensor]) -> list[tuple[list[Prediction], float]]:
-        """Predictions and seconds of each item; nothing is lost or done twice where memory runs out in between."""
-        found: list[tuple[list[Prediction], float]] = []
+    def _predict(self, items: Sequence[torch.Tensor]) -> list[tuple[list[Prediction] | CaseError, float]]:
+        """Predictions and seconds of each item; nothing is lost or done twice where memory runs out in between.
+
+        What the model makes nothing of in a batch is tried alone, so that one image's error is not the others'.
+        """
+        found: list[tuple[list[Prediction] | CaseError, float]] = []
         while len(found) < len(items):
             chunk = items[len(found) : len(found) + self._batch_size]
             start = time.perf_counter()
-            rows = self._try(chunk)
+            try:
+                rows = self._try(chunk)
+            except CaseError as error:
+                found += self._alone(chunk, error)
+                continue
             if rows is None:
                 self._step_back()
                 continue
@@ -129,6 +137,17 @@ class Classifier:
             each_s = (time.perf_counter() - start) / len(chunk)
             found += [(predictions, each_s) for predictions in top(rows, self._top_k, self._labels)]
         return found
+
+    def _alone(
+        self, chunk: Sequence[torch.Tensor], error: CaseError
+    ) -> list[tuple[list[Prediction] | CaseError, float]]:
+        """Each of a batch that the model could not answer. Raises where it cannot answer a blank image either."""
+        if len(chunk) > 1:
+            return [answer for item in chunk for answer in self._predict([item])]
+        if not self.summary.forward_passes:
+            self.session.classes()
+        error.__cause__ = error.__context__ = None  # whose frames hold on to tensors
+        return [(error.with_traceback(None), 0.0)]
 
     def _try(self, chunk: Sequence[torch.Tensor]) -> torch.Tensor | None:
         """Probabilities, or None where memory ran out; the error, which holds on to memory, is gone by then."""
@@ -174,6 +193,10 @@ class Classifier:
             named = self._labels_file is not None
             self._names = read_labels(self._labels_file, classes) if named else self.session.labels(classes)  # type: ignore[arg-type]
         return self._names
+
+
+def _named(name: str, error: CaseError) -> CaseError:
+    return error if isinstance(error, ImageError) else ImageError(f"{readable(name)}: {error}", error.advice)
 
 
 def sources_in(paths: Sequence[Path], passed_over: Counter[str] | None = None) -> Iterator[Path]:

@@ -73,3 +73,18 @@ def preprocess(image: Image.Image) -> torch.Tensor:
     """One pixel, -1 to 1."""
     red, green, blue = image.resize((1, 1)).getpixel((0, 0))  # type: ignore[misc]
     return torch.tensor([(red + green + blue) / 382.5 - 1.0]).view(1, 1, 1)
+
+
+class Choosy(Brightness):
+    """Answers NaN to one shade alone."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        light = images.mean(dim=(1, 2, 3), keepdim=True)[:, :, 0, 0]
+        return super().forward(images).masked_fill(light.abs() < 0.1, float("nan"))
+
+
+def enlarge(image: Image.Image) -> torch.Tensor:
+    """What people write: the short side made 256, whatever the long one becomes."""
+    grey = image.convert("L")
+    scale = 256 / min(grey.size)
+    return preprocess(grey.resize((round(grey.width * scale), round(grey.height * scale))).convert("RGB"))

@@ -16,6 +16,7 @@ from bench.cli import Manner, json_option, manners
 from bench.cli.model_options import here, model_options, on_terminal, one_of, spec_of, warn
 from bench.errors import CaseError, UsageError
 from bench.plan.case import ClassOrder
+from bench.plan.names import as_unicode
 
 
 @click.command()
@@ -56,7 +57,11 @@ def command(manner: Manner, /, **options: Any) -> int:
     worst = run.worst()
     if manner.json:
         document = {"schema": 1, "kind": "accuracy", "model": options["model"], "weights": run.weights}
-        document |= {"data": str(options["data"]), "rows": rows, "worst_classes": [vars(each) for each in worst]}
+        document |= {
+            "data": as_unicode(str(options["data"])),
+            "rows": rows,
+            "worst_classes": [vars(each) for each in worst],
+        }
         document |= {"notes": run.notes, "passed_over": run.passed_over}
         click.echo(json.dumps(document))
     else:

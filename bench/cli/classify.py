@@ -182,10 +182,12 @@ def _as_json(manner: Manner, paths: list[Path], total: int, passed_over: Counter
 
 
 def _plain(answer: Any) -> dict[str, Any]:
+    from bench.plan.names import as_unicode
+
     if answer.error is not None:
-        return {"image": answer.image, "error": str(answer.error)}
+        return {"image": as_unicode(answer.image), "error": str(answer.error)}
     return {
-        "image": answer.image,
+        "image": as_unicode(answer.image),
         "predictions": [vars(each) for each in answer.predictions],
         "preprocess_ms": 1e3 * answer.preprocess_s,
         "inference_ms": 1e3 * answer.inference_s,

@@ -15,6 +15,7 @@ import click
 from bench.cli import Manner, json_option, manners
 from bench.cli.model_options import here, spec_of
 from bench.errors import OutputError
+from bench.plan.names import as_unicode
 
 
 @click.command()
@@ -40,7 +41,13 @@ def command(manner: Manner, /, path: str, output: Path | None, force: bool, **op
         _write(seen, output)
     if manner.json:
         rows = [{key: value for key, value in vars(step).items() if key != "picture"} for step in seen]
-        document = {"schema": 1, "kind": "image", "image": path, "preprocessing": preprocessing.name, "steps": rows}
+        document = {
+            "schema": 1,
+            "kind": "image",
+            "image": as_unicode(path),
+            "preprocessing": preprocessing.name,
+            "steps": rows,
+        }
         click.echo(json.dumps(document))
         return
     from bench.cli.console import result_console

@@ -12,6 +12,7 @@ from bench.core.models import build_model, weights_entry
 from bench.core.preprocessing import Preprocessing
 from bench.core.session import blamed_on
 from bench.plan.case import ModelSpec
+from bench.plan.names import readable
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def preprocessing_for(spec: ModelSpec) -> Preprocessing:
 
 def steps(source: Source, preprocessing: Preprocessing) -> list[Step]:
     """Every step from the file to the batch, by the very functions that `predict` runs. Raises ImageError."""
-    name = name_of(source)
+    name = readable(name_of(source))
     with blamed_on_image(name):
         raw = decode(source)
         straight = upright(raw)

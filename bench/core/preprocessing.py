@@ -108,13 +108,15 @@ class Preprocessing:
         corner = (begin, 0) if along == 0 else (0, begin)
         part = image.crop((*corner, corner[0] + width, corner[1] + height))
         first -= begin
-        # Pillow, too, goes along the rows first and rounds to 8 bits in between.
+        # Pillow, too, goes along the rows first and rounds to 8 bits in between, but where a tall one shrinks.
         if along == 0:
             part = part.resize((self.crop, height), self.interpolation, (first, 0, first + self.crop * scale, height))
             return self.cropped(part.resize((self.crop, self.resize), self.interpolation))
-        part = part.resize((self.resize, height), self.interpolation)
-        stretch = (0, first, self.resize, first + self.crop * scale)
-        return self.cropped(part.resize((self.resize, self.crop), self.interpolation, stretch))
+        if scale <= 1:
+            part = part.resize((self.resize, height), self.interpolation)
+        stretch = (0, first, part.width, first + self.crop * scale)
+        part = part.resize((part.width, self.crop), self.interpolation, stretch)
+        return self.cropped(part.resize((self.resize, self.crop), self.interpolation))
 
     def cropped(self, image: Image.Image) -> Image.Image:
         """The `crop` × `crop` square in the middle."""

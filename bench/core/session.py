@@ -22,6 +22,7 @@ from bench.core.preprocessing import Preprocessing
 from bench.core.stream import batches
 from bench.errors import BenchError, CaseError, Unsupported, UsageError
 from bench.plan.case import Case, ModelSpec
+from bench.plan.names import readable
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -178,7 +179,7 @@ class InferenceSession:
         Raises ImageError whatever goes wrong, out of memory included: that is one image's trouble alone.
         """
         image = open_image(source)
-        with blamed_on_image(name_of(source)), blamed_on(self.preprocessing.name):
+        with blamed_on_image(readable(name_of(source))), blamed_on(self.preprocessing.name):
             return self.preprocessing.item(image)
 
     def probabilities(self, items: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from bench.plan.names import readable
 from bench.show.grid import Portable, wrapped
 from bench.show.words import clean, count, duration
 
@@ -30,7 +31,7 @@ def answers_view(answers: Sequence[Answer], width: int, verbose: bool = False) -
 def _head(answer: Answer, width: int, verbose: bool) -> Text:
     if answer.error is not None:
         return wrapped(clean(f"{answer.error}. {answer.error.advice}".strip()), width, "✗ ", "  ", "red")
-    name = Text(clean(answer.image), "bold", overflow="fold")
+    name = Text(readable(answer.image), "bold", overflow="fold")
     if verbose:
         times = f"   preprocessing {1e3 * answer.preprocess_s:.1f} ms, inference {1e3 * answer.inference_s:.1f} ms"
         name.append(times, "dim")
