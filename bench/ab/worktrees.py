@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.ab.git import answer, git, why_no_checkout
+from bench.ab.refs import commit_of
 from bench.errors import UsageError
 
 _NO_HOOKS = ("-c", "core.hooksPath=/dev/null")  # a checkout of ours is not a person's
-_GIT_S = 120.0
-# The folder decides which repository is meant, not a git hook that bench may run under.
-_GIT_PLACES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,73 +35,32 @@ class Checkout:
         return Path(self.instead_of(path)).is_file()
 
 
-def repository(folder: Path) -> Path:
-    """The top folder of the git repository around `folder`. Raises UsageError where there is none."""
-    done = _git(folder, "rev-parse", "--show-toplevel")
-    if done.returncode != 0:
-        said = done.stderr.strip().splitlines()
-        why = "it is in no git repository" if "not a git repository" in done.stderr else (said or ["git failed"])[-1]
-        raise UsageError(f"{folder}: {why}. --baseline-ref needs the suite or its code in a git repository.")
-    return Path(done.stdout.strip()).resolve()
-
-
-def commit_of(top: Path, ref: str) -> str:
-    """The commit that `ref` means. Raises UsageError where it means none."""
-    done = _git(top, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
-    if done.returncode != 0:
-        raise UsageError(
-            f"there is no commit {ref!r} in {top.name}. A branch, a tag or a hash is wanted; "
-            "in CI, fetch the whole history (fetch-depth: 0)."
-        )
-    return done.stdout.strip()
-
-
 def state(top: Path) -> tuple[str | None, bool]:
     """The commit that is checked out, None before the first one, and whether tracked files differ from it."""
-    head = _git(top, "rev-parse", "--verify", "--quiet", "HEAD").stdout.strip() or None
-    return head, bool(_git(top, "status", "--porcelain", "--untracked-files=no").stdout.strip())
+    head = answer(top, "rev-parse", "--verify", "--quiet", "HEAD") or None
+    return head, bool(answer(top, "status", "--porcelain", "--untracked-files=no"))
 
 
 @contextmanager
-def checkouts(top: Path, refs: Sequence[str], place: Path) -> Iterator[list[Checkout]]:
-    """Each of `refs` in a folder of its own under `place` while the context lasts.
+def checkouts(top: Path, refs: Sequence[str], place: Path, options: Sequence[str] = ()) -> Iterator[list[Checkout]]:
+    """Each of `refs` in a folder of its own under `place` while the context lasts. `options`: that each was given by.
 
     Raises UsageError for a ref that is none. What killed runs left of theirs is forgotten first.
     """
-    _git(top, "worktree", "prune")
-    commits = [commit_of(top, ref) for ref in refs]
+    git(top, "worktree", "prune")
+    given = options or ["--baseline-ref"] * len(refs)
+    commits = [commit_of(top, ref, option) for ref, option in zip(refs, given, strict=True)]
     made: list[Checkout] = []
     try:
         for number, (ref, commit) in enumerate(zip(refs, commits, strict=True)):
             folder = place / f"{number}-{commit[:12]}"
-            done = _git(top, *_NO_HOOKS, "worktree", "add", "--detach", "--quiet", str(folder), commit)
-            if done.returncode != 0:
-                raise UsageError(f"git could not check out {ref!r}: {_last_line(done.stderr)}")
             made.append(Checkout(ref, commit, top, folder.resolve()))
+            done = git(top, *_NO_HOOKS, "worktree", "add", "--detach", "--quiet", str(folder), commit)
+            if done.returncode != 0:
+                why = why_no_checkout(top, commit, folder, done.returncode, done.stderr)
+                raise UsageError(f"git could not check out {ref!r}: {why}")
         yield made
     finally:
         for each in made:
-            _git(top, "worktree", "remove", "--force", "--force", str(each.folder))
-        _git(top, "worktree", "prune")
-
-
-def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {key: value for key, value in os.environ.items() if key not in _GIT_PLACES} | {"LC_ALL": "C"}
-    try:
-        return subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            check=False,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_GIT_S,
-            env=environment,
-        )
-    except FileNotFoundError as error:
-        raise UsageError("git is not installed, so no commit can be checked out: apt install git") from error
-    except subprocess.TimeoutExpired as error:
-        raise UsageError(f"git {arguments[0]} took longer than {_GIT_S:.0f} s") from error
-
-
-def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["no reason was given"])[-1]
+            git(top, "worktree", "remove", "--force", "--force", str(each.folder))
+        git(top, "worktree", "prune")

@@ -157,23 +157,26 @@ def _sides(
             f"--{next(iter(refs))}-ref changes nothing: the suite names only torchvision's models, with no code or "
             "weights of yours. For another torchvision use --baseline-python."
         )
-    top, git = _git(suite, bool(refs))
+    top, git = _git(suite, next((f"--{side}-ref" for side in refs), ""))
     if refs and top is not None:
-        for side, checkout in zip(refs, stack.enter_context(checkouts(top, list(refs.values()), folder)), strict=True):
+        options_of = [f"--{side}-ref" for side in refs]
+        entered = stack.enter_context(checkouts(top, list(refs.values()), folder, options_of))
+        for side, checkout in zip(refs, entered, strict=True):
             made[side] = dataclasses.replace(made[side], checkout=checkout)
             git[side] = {"commit": checkout.commit, "dirty": False}
     return made, git
 
 
-def _git(suite: Any, is_wanted: bool) -> tuple[Path | None, dict[str, Any]]:
+def _git(suite: Any, wanted_by: str) -> tuple[Path | None, dict[str, Any]]:
     """The repository of the code that is measured, and the git state of its working tree, where there is one."""
-    from bench.ab.worktrees import repository, state
+    from bench.ab.git import repository
+    from bench.ab.worktrees import state
 
     folder = Path(suite.pythonpath[0]) if suite.pythonpath else Path.cwd()
     try:
-        top = repository(folder)
+        top = repository(folder, wanted_by)
     except UsageError:
-        if is_wanted:
+        if wanted_by:
             raise
         return None, {}
     commit, dirty = state(top)
