@@ -47,6 +47,7 @@ MEASURED = {
     "bench/measure/worker.py",
     "bench/measure/steady.py",
     "bench/measure/turns.py",
+    "bench/measure/strays.py",
     "bench/measure/clock.py",
     "bench/measure/parent.py",
     "bench/plan/case.py",

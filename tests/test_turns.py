@@ -34,6 +34,9 @@ class Edge(ScriptedEdge):
     def send(self, descriptor: int, token: bytes) -> None:
         os.write(descriptor, token)
 
+    def inputs(self, session: Any) -> list[dict[str, Any]]:
+        return [{"shape": [1, 3], "dtype": "float32"}]
+
     def counts(self, session: Any, call: Any) -> dict[str, Any]:
         return {"operator_calls": 1, "allocated_bytes": 0}
 

@@ -12,14 +12,15 @@ from bench.ab.sides import Difference
 from bench.ab.verdict import all_noise, overall, overall_null_arm
 from bench.judge.pairs import Rule
 from bench.measure.pairs import PairPlan
-from bench.report.ab import AbReport, Settings, SideRecord
+from bench.report.ab import AbCase, AbReport, Settings, SideRecord
 from bench.report.assemble import GENERATOR
 from bench.report.schema import Environment, Facts
 
 
 @dataclass
 class Header:
-    """What a report says besides its cases. `environments`: by id; `environment_of`: side to id."""
+    """What a report says besides its cases. `environments`: by id; `environment_of`: side to id; `removed`: cases
+    that were not measured because only the baseline's suite has them."""
 
     suite: str
     baseline: Difference
@@ -29,12 +30,13 @@ class Header:
     environments: dict[str, Environment] = field(default_factory=dict)
     environment_of: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    removed: list[AbCase] = field(default_factory=list)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 def document(header: Header, run: Run, wall_s: float, interrupted: bool) -> AbReport:
     """The report as of now."""
-    cases = run.cases(interrupted)
+    cases = [*run.cases(interrupted), *header.removed]
     now = datetime.now(UTC)
     return AbReport(
         generator=GENERATOR,

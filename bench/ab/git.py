@@ -89,9 +89,9 @@ def why_no_checkout(top: Path, commit: str, place: Path, returncode: int, said: 
     if _has_attribute(top, commit, "filter=lfs") and re.search(r"filter|smudge|lfs|hung up", said):
         missing = "git-lfs, which is not installed" if shutil.which("git-lfs") is None else "git-lfs, which failed"
         return (
-            f"it keeps files in Git LFS, and filling them in needs {missing} (git says: {last_line(said)}). Install it, "
-            "then `git lfs install` and `git lfs pull`; where no model reads those files, GIT_LFS_SKIP_SMUDGE=1 leaves "
-            "them out."
+            f"it keeps files in Git LFS, and filling them in needs {missing} (git says: {last_line(said)}). "
+            "Install it, then `git lfs install` and `git lfs pull`; where no model reads those files, "
+            "GIT_LFS_SKIP_SMUDGE=1 leaves them out."
         )
     if re.search(r"external filter .* failed|smudge filter", said):
         return (

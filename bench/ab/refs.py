@@ -28,58 +28,71 @@ def _resolved(top: Path, ref: str) -> str:
 
 
 def _where(top: Path, ref: str) -> str:
-    return f"there is no commit {ref!r} in {top.name}"
+    around = _superproject(top)
+    place = f"{top.name}, a submodule of {around.name}" if around else top.name
+    return f"there is no commit {ref!r} in {place}"
+
+
+def _superproject(top: Path) -> Path | None:
+    """The working tree that `top` is a submodule of, if it is one."""
+    around = answer(top, "rev-parse", "--show-superproject-working-tree")
+    return Path(around).resolve() if around else None
 
 
 def _instead(top: Path, ref: str, option: str) -> str:
     """What to do, from what the repository has; the surest first."""
-    if not answer(top, "rev-list", "-n", "1", "--all") and not _resolved(top, "HEAD"):
+    if not _resolved(top, "HEAD") and not answer(top, "rev-list", "-n", "1", "--all"):
         return "The repository has no commit at all yet: commit what the baseline shall be."
-    said = git(top, "rev-parse", "--verify", "--end-of-options", ref).stderr
-    if "is ambiguous" in said and "short" in said:
-        return f"More than one object's hash begins with {ref}: write more of it."
-    kind = answer(top, "cat-file", "-t", ref) if not ref.startswith("-") else ""
-    if kind in ("tree", "blob"):
-        return f"It names a {'folder' if kind == 'tree' else 'file'}, not a commit."
-    remotes = [each for each in answer(top, "remote").splitlines() if _resolved(top, f"refs/remotes/{each}/{ref}")]
+    remotes = [each for each in answer(top, "remote").split() if _resolved(top, f"refs/remotes/{each}/{ref}")]
     if remotes:
         there = f"{remotes[0]}/{ref}"
         return f"There is no branch {ref} here, but {there}: {option} {there}"
-    around = _superproject(top, ref, option)
-    if around:
-        return around
+    instead = _other_object(top, ref) or _of_superproject(top, ref, option)
+    if instead:
+        return instead
     if answer(top, "rev-parse", "--is-shallow-repository") == "true":
         return (
             "This clone holds only part of the history: `git fetch --unshallow --tags`, "
             "or in CI the whole history (fetch-depth: 0)."
         )
-    return _unfetched(top, ref, option)
+    return _unfetched(top, ref)
 
 
-def _superproject(top: Path, ref: str, option: str) -> str:
-    """Where the code is a submodule's, and `ref` may be one of the repository around it: what it wants of ours."""
-    around = answer(top, "rev-parse", "--show-superproject-working-tree")
-    if not around:
+def _other_object(top: Path, ref: str) -> str:
+    """Where `ref` names something that is no commit, or more than one thing."""
+    if ref.startswith("-"):
         return ""
-    path = top.relative_to(Path(around).resolve()).as_posix() if Path(around).resolve() in top.parents else ""
-    commit = submodules(Path(around), ref).get(path) if path and not ref.startswith("-") else None
-    told = f"What is measured lies in {top.name}, a submodule of {Path(around).name}, and a commit of the submodule is wanted."
-    return told if commit is None else f"{told} At {ref} of {Path(around).name} it is {commit[:12]}: {option} {commit[:12]}"
+    said = git(top, "rev-parse", "--verify", ref).stderr
+    if "short" in said and "is ambiguous" in said:
+        return f"More than one hash begins with {ref}: write more of it."
+    kind = {"tree": "a folder", "blob": "a file"}.get(answer(top, "cat-file", "-t", ref))
+    return f"It names {kind}, and a commit is wanted." if kind else ""
 
 
-def _unfetched(top: Path, ref: str, option: str) -> str:
+def _of_superproject(top: Path, ref: str, option: str) -> str:
+    """Where the code is a submodule's, and `ref` one of the repository around it: the commit that it wants of ours."""
+    around = _superproject(top)
+    if around is None or ref.startswith("-") or not top.is_relative_to(around):
+        return ""
+    commit = submodules(around, ref).get(top.relative_to(around).as_posix())
+    if commit is None:
+        return ""
+    return (
+        f"What is measured lies in the submodule, so one of its commits is wanted: at {ref} of {around.name} it is "
+        f"at {commit[:12]}: {option} {commit[:12]}"
+    )
+
+
+def _unfetched(top: Path, ref: str) -> str:
     """The history is whole, so the name is wrong, or it was not fetched."""
-    names = answer(top, "for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads", "refs/tags", "refs/remotes")
-    known = names.split()
-    near = did_you_mean(ref, known)
-    wanted = f"A branch, a tag or a hash is wanted{': ' + near if near else '.'}"
+    known = answer(top, "for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads", "refs/tags", "refs/remotes")
+    near = did_you_mean(ref, known.split())
+    wanted = f"A branch, a tag or a hash is wanted{f'; {near}' if near else '.'}"
     remotes = answer(top, "remote").split()
     remote, _, branch = ref.partition("/")
     if branch and remote in remotes:
-        return f"{remote}'s branch {branch} was not fetched, or is none: `git fetch {remote} {branch}`. {wanted}"
+        return f"{remote}'s branch {branch} was not fetched, or there is none: `git fetch {remote} {branch}`. {wanted}"
     if remotes and not answer(top, "tag"):
-        return f"No tags are in this clone; if it is one, `git fetch --tags` (actions/checkout: fetch-tags: true). {wanted}"
-    if remotes and not near:
-        return f"If it was made elsewhere, `git fetch` first. {wanted}"
-    return wanted
-
+        how = "`git fetch --tags` (actions/checkout: fetch-tags: true)"
+        return f"This clone has no tags; if it is one, {how}. {wanted}"
+    return f"If it was made elsewhere, `git fetch` first. {wanted}" if remotes and not near else wanted

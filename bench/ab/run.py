@@ -8,9 +8,10 @@ is known at any moment, also after Ctrl-C.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
+from typing import TypeVar
 
 from bench import ranks
 from bench.ab.interpreters import Interpreters, Started
@@ -18,19 +19,37 @@ from bench.ab.verdict import CaseSeen, judge_case, mean_suspect, memory_suspect,
 from bench.errors import LaunchError
 from bench.explain.profile import compare_profiles
 from bench.judge import pairs as judge
-from bench.measure.pairs import Noise, PairPlan, PairSeen, RingStarter, Stage, measure_pair
-from bench.report.ab import AbCase, PairRecord, SideFailure
+from bench.measure.launch import Message
+from bench.measure.pairs import (
+    Noise,
+    PairPlan,
+    PairSeen,
+    RingStarter,
+    SideName,
+    Stage,
+    measure_alone,
+    measure_pair,
+)
+from bench.report.ab import AbCase, PairRecord
 
 PROFILE_LAPS = 7
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
 class CasePlan:
-    """One case: its name, how its pairs are made, and why its counts decide nothing, if so."""
+    """One case: its name, how its pairs are made, and why its counts decide nothing, if so.
+
+    refs: what a side that is a commit was called by, by side · not_meant: why a side need not be able to run the
+    case, by side; a side that is not named there must · any_inputs: judge sides whose inputs differ.
+    """
 
     name: str
     pairs: PairPlan
     counts_why_not: str = ""
+    refs: Mapping[str, str] = field(default_factory=dict)
+    not_meant: Mapping[str, str] = field(default_factory=dict)
+    any_inputs: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,7 +118,10 @@ class Run:
     interpreters: Interpreters = field(init=False)
 
     def __post_init__(self) -> None:
-        self.seen = [CaseSeen(plan.name, plan.pairs, plan.counts_why_not) for plan in self.plans]
+        self.seen = [
+            CaseSeen(plan.name, plan.pairs, plan.counts_why_not, plan.refs, plan.not_meant, plan.any_inputs)
+            for plan in self.plans
+        ]
         self.interpreters = Interpreters(self.outside.ring, self.seed)
         self._began = self.outside.now()
 
@@ -142,14 +164,14 @@ class Run:
         return judge_case(seen, self.rule, None, interrupted=False)
 
     def _is_suspect(self, seen: CaseSeen) -> bool:
-        return seen.failure is None and bool(suspicions(seen, self.rule))
+        return not seen.is_over and bool(suspicions(seen, self.rule))
 
     # --- Stages
 
     def _screen(self, seen: CaseSeen, cases_left: int) -> Iterator[Event]:
         deadline = self._share_of_time(cases_left, kept=self._kept_for_confirming())
         to_count = self._share_of_time(cases_left)  # what is counted takes two pairs, and decides by itself
-        while (more := judge.still_wanted(seen.log_ratios("screen"), self.rule)) and seen.failure is None:
+        while (more := judge.still_wanted(seen.log_ratios("screen"), self.rule)) and not seen.is_over:
             number = len(seen.of("screen"))
             counts = self.count and number < 2
             if not self._has_time(seen, to_count if counts else deadline):
@@ -193,9 +215,12 @@ class Run:
         outcome = yield from self._measured(seen, stage, number, planned, count=count)
         seen.seconds += self.outside.now() - start
         seen.notes += [note for note in outcome.notes if note not in seen.notes]
+        seen.inputs = seen.inputs or outcome.inputs
         if outcome.record is None:
-            seen.failure = _of_its_time(seen.plan, outcome.failure)
             self.interpreters.leave()  # what is left in its pipes belongs to nobody
+            assert outcome.failure is not None
+            if seen.take_failure(outcome.failure):
+                yield from self._alone(seen)
             return
         seen.pairs.append(outcome.record)
         if count:
@@ -222,16 +247,20 @@ class Run:
             now=self.outside.now,
         )
         stage_word = "explain" if profile_laps else stage
-        while True:
-            try:
-                message = next(messages)
-            except StopIteration as done:
-                outcome: PairSeen = done.value
-                return outcome
-            if message["event"] == "phase":
-                yield AtWork(seen.name, stage_word, number, planned, message["role"], message["phase"])
-            elif message["event"] == "tick":
-                yield Tick()
+        return (yield from _at_work(messages, seen.name, stage_word, number, planned))
+
+    def _alone(self, seen: CaseSeen) -> Generator[Event, None, None]:
+        """Does the only side that is meant to have the case run it? That alone would be a reason to fail."""
+        assert seen.absent is not None
+        role: SideName = "candidate" if seen.absent.side == "baseline" else "baseline"
+        ring = yield from self.interpreters.ring_for(seen.plan)
+        messages = measure_alone(ring, seen.plan, role, self.outside.noise())
+        outcome = yield from _at_work(messages, seen.name, "alone", 0, 1)
+        if outcome.failure is None:
+            seen.alone_ns = outcome.samples_ns
+        else:
+            seen.failure = seen.with_cause(outcome.failure)
+            self.interpreters.leave()
 
     # --- Time
 
@@ -256,13 +285,20 @@ class Run:
         return self.outside.now() + usual <= deadline
 
 
-def _of_its_time(plan: PairPlan, failure: SideFailure | None) -> SideFailure | None:
-    """The failure; of a commit that cannot load the model, with what that mostly means."""
-    side = None if failure is None else plan.candidate if failure.side == "candidate" else plan.baseline
-    if failure is None or side is None or not side.not_from or failure.phase != "load":
-        return failure
-    hint = "If the model is newer than that commit, there is nothing to compare: leave it out with -k."
-    return failure.model_copy(update={"advice": f"{failure.advice} {hint}".strip()})
+def _at_work(
+    messages: Generator[Message, None, _T], case: str, stage: str, number: int, planned: int
+) -> Generator[Event, None, _T]:
+    """What processes say, as events; what became of them."""
+    while True:
+        try:
+            message = next(messages)
+        except StopIteration as done:
+            outcome: _T = done.value
+            return outcome
+        if message["event"] == "phase":
+            yield AtWork(case, stage, number, planned, message["role"], message["phase"])
+        elif message["event"] == "tick":
+            yield Tick()
 
 
 def judge_p(seen: CaseSeen, rule: judge.Rule) -> float:

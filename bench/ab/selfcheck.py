@@ -19,7 +19,7 @@ from bench.ab.run import CasePlan, Event, Outside, PairDone, Run
 from bench.errors import CaseError
 from bench.judge import others
 from bench.judge import pairs as judge
-from bench.measure.pairs import PairPlan, measure_alone
+from bench.measure.pairs import Alone, PairPlan, SideName, measure_alone
 from bench.report.selfcheck import Arm, ArmKind, GateRun
 
 
@@ -134,17 +134,18 @@ class Check:
         ring = run.interpreters.at_hand()
         if ring is None:
             return []
-        times = [_returned(measure_alone(ring, plan, side)) for side in (plan.baseline, plan.candidate)]
-        return [each for each in times if each]
+        roles: tuple[SideName, ...] = ("baseline", "candidate")
+        times = [_returned(measure_alone(ring, plan, role, self.outside.noise())) for role in roles]
+        return [list(each.samples_ns) for each in times if each.samples_ns]
 
 
-def _returned(messages: Generator[Any, None, list[int]]) -> list[int]:
+def _returned(messages: Generator[Any, None, Alone]) -> Alone:
     """Run to the end without listening; what it returns."""
     while True:
         try:
             next(messages)
         except StopIteration as done:
-            value: list[int] = done.value
+            value: Alone = done.value
             return value
 
 

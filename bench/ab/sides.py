@@ -112,7 +112,7 @@ def pair_up(
     """Both sides of every case, each combination once."""
     seen: dict[tuple[Case, Case], tuple[Side, Side]] = {}
     for case in cases:
-        sides = _side(suite, case, baseline), _side(suite, case, candidate)
+        sides = _side(suite, case, baseline, candidate), _side(suite, case, candidate, baseline)
         seen.setdefault((sides[0].case, sides[1].case), sides)
     return list(seen.values())
 
@@ -150,7 +150,7 @@ def _alike(one: Sequence[str], other: Sequence[str]) -> int:
     )
 
 
-def _side(suite: Suite, case: Case, difference: Difference) -> Side:
+def _side(suite: Suite, case: Case, difference: Difference, other: Difference) -> Side:
     case = dataclasses.replace(case, **difference.axes)
     spec, paths = suite.spec(case), suite.pythonpath
     if difference.python is None:
@@ -169,8 +169,17 @@ def _side(suite: Suite, case: Case, difference: Difference) -> Side:
         python=difference.python or sys.executable,
         environment=dict(difference.environment),
         slowdown=difference.slowdown,
-        not_from="" if checkout is None else str(checkout.top),
+        not_from=_not_from(checkout, other.checkout),
+        tree="" if checkout is None else str(checkout.folder),
+        workdir="" if checkout is None else str(checkout.stands_for(Path.cwd())),
     )
+
+
+def _not_from(own: Checkout | None, other: Checkout | None) -> str:
+    """The tree that the other side is measured in, as far as the two have different ones."""
+    if own is not None:
+        return str(own.top)
+    return "" if other is None else str(other.folder)
 
 
 def _spec_in(checkout: Checkout, spec: ModelSpec) -> ModelSpec:

@@ -6,13 +6,31 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 
+from bench.ab.lacking import with_cause
 from bench.judge import pairs as judge
 from bench.judge.outputs import compare_outputs
 from bench.measure.pairs import PairPlan, Stage
-from bench.report.ab import AbCase, Count, NullArm, OperatorChange, PairRecord, Ratio, SideFailure
+from bench.plan.case import Case
+from bench.report.ab import (
+    AbCase,
+    Count,
+    InputTensor,
+    NullArm,
+    OperatorChange,
+    Outputs,
+    PairRecord,
+    Ratio,
+    SideFailure,
+)
 from bench.report.schema import CaseRecord
+
+_BEFORE_CALLS = ("load", "prepare", "first_call")
+_MOST_TENSORS = 6
+_OTHER_INPUTS = "the sides have different inputs"
+SIDES = ("baseline", "candidate")
 
 
 @dataclass
@@ -22,11 +40,17 @@ class CaseSeen:
     name: str
     plan: PairPlan
     counts_why_not: str = ""
+    refs: Mapping[str, str] = field(default_factory=dict)
+    not_meant: Mapping[str, str] = field(default_factory=dict)
+    any_inputs: bool = False
     pairs: list[PairRecord] = field(default_factory=list)
     counts: list[Mapping[str, Mapping[str, Any]]] = field(default_factory=list)
     outputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     explanation: Sequence[OperatorChange] = ()
+    inputs: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     failure: SideFailure | None = None
+    absent: SideFailure | None = None  # of a side that need not have the case: it is new, or removed
+    alone_ns: Sequence[int] = ()
     confirm_done: bool = False
     cut_short: bool = False
     seconds: float = 0.0
@@ -48,6 +72,37 @@ class CaseSeen:
     def mean_log_ratios(self, stage: Stage) -> list[float]:
         """Of the mean call in one stage's pairs; none where it is what they are judged by anyway."""
         return [] if self.judged_by == "mean" else judge.log_ratios(self.of(stage), "mean")
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no pair can tell more: a side failed or has no such case, or the sides' inputs differ."""
+        return self.failure is not None or self.absent is not None or bool(self.other_inputs and not self.any_inputs)
+
+    @property
+    def other_inputs(self) -> str:
+        """How the sides' inputs differ, though they run the same case: `4×64 float32 → 8×64 float32`; else empty."""
+        one, other = self.plan.baseline.case, self.plan.candidate.case
+        meant = ("model", "batch_size", "precision")  # whoever sets these for a side wants other inputs
+        base, new = (self.inputs.get(side) for side in SIDES)
+        if base is None or new is None or base == new or any(getattr(one, a) != getattr(other, a) for a in meant):
+            return ""
+        return f"{_tensors_words(base)} → {_tensors_words(new)}"
+
+    def with_cause(self, failure: SideFailure) -> SideFailure:
+        """The failure, told by what the side's commit lacks where that is it."""
+        side = self.plan.candidate if failure.side == "candidate" else self.plan.baseline
+        return with_cause(failure, side, self.refs.get(failure.side, ""))[0]
+
+    def take_failure(self, failure: SideFailure) -> bool:
+        """Note that a side failed; True where it need not have the case, and so only lacks it."""
+        side = self.plan.candidate if failure.side == "candidate" else self.plan.baseline
+        told, is_ageless = with_cause(failure, side, self.refs.get(failure.side, ""))
+        is_free = failure.side in self.not_meant and failure.status == "failed" and failure.phase in _BEFORE_CALLS
+        if is_free and not is_ageless:
+            self.absent = told
+        else:
+            self.failure = told
+        return self.absent is not None
 
 
 def time_suspect(seen: CaseSeen, rule: judge.Rule) -> bool:
@@ -76,11 +131,12 @@ def judge_case(seen: CaseSeen, rule: judge.Rule, p_confirm: float | None, interr
     memory = judge.memory_finding(deciding, rule)
     null = judge.null_arm(seen.pairs, rule, seen.judged_by)
     first, second = (*seen.counts, None, None)[:2]
-    counts = {} if first is None else judge.judge_counts(first, second, seen.counts_why_not)
+    why_not = seen.counts_why_not or (_OTHER_INPUTS if seen.other_inputs else "")
+    counts = {} if first is None else judge.judge_counts(first, second, why_not)
     records = [CaseRecord(id=side.case.id, **side.case.axes) for side in (seen.plan.baseline, seen.plan.candidate)]
     verdict, why = _decide(seen, rule, finding, confirmed=confirmed, null=null, counts=counts, interrupted=interrupted)
     is_biased = null is not None and null.biased  # more pairs do not cure a machine
-    is_open = verdict == "inconclusive" and bool(seen.pairs) and not is_biased
+    is_open = verdict == "inconclusive" and bool(seen.pairs) and not is_biased and not seen.is_over
     wanted = _wanted(seen, rule, finding, confirmed) if is_open else None
     return AbCase(
         case=seen.name,
@@ -100,13 +156,40 @@ def judge_case(seen: CaseSeen, rule: judge.Rule, p_confirm: float | None, interr
         memory=Ratio(value=None, reason="memory could not be read") if memory is None else memory.ratio,
         null_arm=null,
         counts=counts,
-        outputs=compare_outputs(seen.outputs, *records),
+        outputs=(
+            Outputs(status="not compared", reason=_OTHER_INPUTS)
+            if seen.other_inputs
+            else compare_outputs(seen.outputs, *records)
+        ),
         explanation=list(seen.explanation),
         failure=seen.failure,
+        inputs={side: [InputTensor(**each) for each in seen.inputs[side]] for side in SIDES if side in seen.inputs},
+        alone_ms=median(seen.alone_ns) / 1e6 if seen.alone_ns else None,
         seconds=seen.seconds,
         pairs=list(seen.pairs),
-        notes=[*seen.notes, *_statistic_notes(seen, rule)],
+        notes=[*_input_notes(seen), *seen.notes, *_statistic_notes(seen, rule)],
     )
+
+
+def removed_case(case: Case, why: str) -> AbCase:
+    """The record of a case that only the baseline's own suite has, and that was not measured."""
+    record = CaseRecord(id=case.id, **case.axes)
+    nothing = Ratio(value=None, reason="no pair was measured")
+    return AbCase(
+        case=case.id, baseline=record, candidate=record, verdict="removed", why=why, ratio=nothing, memory=nothing
+    )
+
+
+def _input_notes(seen: CaseSeen) -> list[str]:
+    if not (seen.other_inputs and seen.any_inputs):
+        return []
+    return [f"{_OTHER_INPUTS}, and are judged all the same (--allow-different-inputs): {seen.other_inputs}"]
+
+
+def _tensors_words(tensors: Sequence[Mapping[str, Any]]) -> str:
+    words = [f"{'×'.join(map(str, each['shape'])) or 'a number'} {each['dtype']}" for each in tensors[:_MOST_TENSORS]]
+    more = len(tensors) - len(words)
+    return ", ".join(words) + (f" and {more} more" if more else "")
 
 
 def _statistic_notes(seen: CaseSeen, rule: judge.Rule) -> list[str]:
@@ -156,9 +239,8 @@ def _decide(
     interrupted: bool,
 ) -> tuple[Any, str]:
     """The verdict and the sentence that says what decided it, the surest reason first."""
-    if seen.failure is not None:
-        status = "inconclusive" if seen.failure.status == "unsupported" else "failed"
-        return status, f"the {seen.failure.side} {seen.failure.status.replace('_', ' ')}: {seen.failure.message}"
+    if seen.is_over:
+        return _decide_over(seen)
     more = {name: each for name, each in counts.items() if each.verdict == "more"}
     if more:
         return "fail", "; ".join(_more_words(name, each) for name, each in more.items())
@@ -175,6 +257,17 @@ def _decide(
     return "inconclusive", _unsure_words(seen, finding, interrupted)
 
 
+def _decide_over(seen: CaseSeen) -> tuple[str, str]:
+    """Of a case in which there is nothing to compare."""
+    if seen.failure is not None:
+        status = "inconclusive" if seen.failure.status == "unsupported" else "failed"
+        return status, f"the {seen.failure.side} {seen.failure.status.replace('_', ' ')}: {seen.failure.message}"
+    if seen.absent is not None:
+        return ("new" if seen.absent.side == "baseline" else "removed"), _absent_words(seen, seen.absent)
+    why = f"{_OTHER_INPUTS}, so their times cannot be compared: {seen.other_inputs}"
+    return "inconclusive", f"{why}. --allow-different-inputs judges them all the same"
+
+
 def _decide_suspect(
     seen: CaseSeen, rule: judge.Rule, word: str, confirmed: bool | None, interrupted: bool
 ) -> tuple[str, str]:
@@ -187,6 +280,18 @@ def _decide_suspect(
     if seen.cut_short:
         return "inconclusive", f"it looks {word}; there was no time left to confirm it"
     return "inconclusive", f"it looks {word}; not confirmed yet"
+
+
+def _absent_words(seen: CaseSeen, absent: SideFailure) -> str:
+    """Why there is nothing to compare, and that the side which has the case runs it."""
+    other = "candidate" if absent.side == "baseline" else "baseline"
+    why = f"only the {other} has it, so there is nothing to compare: {seen.not_meant[absent.side]}"
+    runs = f"; alone, the {other} takes {median(seen.alone_ns) / 1e6:.3g} ms a call" if seen.alone_ns else ""
+    return f"{why} ({_one_line(absent.message)}){runs}"
+
+
+def _one_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
 def _pass_words(finding: judge.Finding, rule: judge.Rule) -> str:
@@ -219,9 +324,11 @@ def _percent(share: float, plus: bool = True) -> str:
 
 
 def overall(cases: Sequence[AbCase]) -> Any:
-    """The run's verdict: the worst of its cases'."""
+    """The run's verdict: the worst of its cases'. What one side alone has decides only where nothing was compared."""
     words = {each.verdict for each in cases}
-    return next((word for word in ("fail", "failed", "inconclusive") if word in words), "pass")
+    return next(
+        (word for word in ("fail", "failed", "inconclusive", "pass", "new", "removed") if word in words), "pass"
+    )
 
 
 def overall_null_arm(cases: Sequence[AbCase], rule: judge.Rule) -> NullArm | None:

@@ -30,6 +30,13 @@ class Checkout:
             return str(self.folder / Path(path).resolve().relative_to(self.top))
         return path
 
+    def stands_for(self, workdir: Path) -> Path:
+        """Where a process of this commit stands while others stand in `workdir`: the same folder of this checkout,
+        its top where the commit has no such folder, and `workdir` itself outside of the repository.
+        """
+        there = Path(self.instead_of(str(workdir)))
+        return there if there.is_dir() else self.folder
+
     def holds(self, path: str) -> bool:
         """Whether the file at `path` is one of this commit."""
         return Path(self.instead_of(path)).is_file()

@@ -36,6 +36,7 @@ from bench.errors import LaunchError, OutputError, UsageError
 @click.option("--no-null-arm", is_flag=True, help="No second baseline: where three copies do not fit in memory.")
 @click.option("--ignore-counts", is_flag=True, help="Show what is counted (operators, bytes), do not judge it.")
 @click.option("--ignore-memory", is_flag=True, help="Show the model's memory, do not judge it.")
+@click.option("--allow-different-inputs", is_flag=True, help="Judge sides whose inputs differ in shape or type.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), metavar="N", help="Of weights, inputs and order.")
 @click.option(
     "-o", "--output", metavar="PATH", help="Where the report goes; - is standard output.  [default: reports/]"
@@ -165,6 +166,9 @@ def exit_code(report: Any, strict: bool) -> int:
     if report.verdict == "fail":
         return 1
     unmeasured = all(not case.pairs for case in report.cases)
+    if report.verdict in ("new", "removed"):
+        click.echo("bench: nothing was compared: no case is in both sides (exit 0)", err=True)
+        return 0
     if report.verdict == "failed" or unmeasured:
         return 3
     if report.verdict == "inconclusive":

@@ -99,6 +99,7 @@ def take_order(options: dict[str, Any], folder: Path) -> Iterator[Order]:
     Worktrees of the sides are made in `folder`, and last as long as the context.
     """
     from bench.ab.document import Header
+    from bench.ab.promises import promise_of
     from bench.judge.pairs import Rule
     from bench.plan.select import select
     from bench.plan.suite import find_suite, read_suite
@@ -121,7 +122,9 @@ def take_order(options: dict[str, Any], folder: Path) -> Iterator[Order]:
         for side in SIDES:
             if git.get(side, {}).get("dirty") and any(options[f"{each}_ref"] for each in SIDES):
                 header.notes.append(f"the {side} is the working tree, with changes that are not committed")
-        plans = _plans(options, suite, cases, made)
+        promises = {side: promise_of(suite, made[side]) for side in SIDES}
+        plans = _plans(options, suite, cases, made, promises)
+        header.removed += _removed(options, suite, promises)
         header.notes += _notes(plans, options)
         minutes = options["max_minutes"]
         yield Order(
@@ -183,12 +186,15 @@ def _git(suite: Any, wanted_by: str) -> tuple[Path | None, dict[str, Any]]:
     return top, {side: {"commit": commit, "dirty": dirty} for side in SIDES}
 
 
-def _plans(options: dict[str, Any], suite: Any, cases: list[Any], differences: dict[str, Any]) -> tuple[Any, ...]:
+def _plans(
+    options: dict[str, Any], suite: Any, cases: list[Any], differences: dict[str, Any], promises: dict[str, Any]
+) -> tuple[Any, ...]:
     from bench.ab.run import CasePlan
     from bench.ab.sides import name_of, pair_up
     from bench.measure.pairs import PairPlan, cores_for
 
     seed = suite.measure.seed if options["seed"] is None else options["seed"]
+    refs = {side: options[f"{side}_ref"] for side in SIDES if options[f"{side}_ref"] is not None}
     plans = []
     for baseline, candidate in pair_up(suite, cases, differences["baseline"], differences["candidate"]):
         same_threads = baseline.case.threads == candidate.case.threads
@@ -202,8 +208,31 @@ def _plans(options: dict[str, Any], suite: Any, cases: list[Any], differences: d
             seed=seed,
         )
         why_not = "--ignore-counts" if options["ignore_counts"] else unlike
-        plans.append(CasePlan(name_of(baseline, candidate), pairs, why_not))
+        asked = {"baseline": baseline.case, "candidate": candidate.case}
+        not_meant = {
+            side: why
+            for side, promise in promises.items()
+            if promise is not None and (why := promise.why_not_meant(asked[side], suite))
+        }
+        name, any_inputs = name_of(baseline, candidate), options["allow_different_inputs"]
+        plans.append(CasePlan(name, pairs, why_not, refs, not_meant, any_inputs))
     return tuple(plans)
+
+
+def _removed(options: dict[str, Any], suite: Any, promises: dict[str, Any]) -> list[Any]:
+    """Records of the cases that only the baseline's own suite has, of those that were asked for."""
+    from bench.ab.promises import removed
+    from bench.ab.verdict import removed_case
+    from bench.plan.select import select
+
+    baseline = promises["baseline"]
+    own = () if baseline is None or baseline.suite is None else baseline.suite.cases
+    if options["expression"] and own:
+        try:
+            own = select(own, options["expression"])
+        except NothingSelected:
+            own = ()
+    return [removed_case(case, why) for case, why in removed(suite, own, baseline, promises["candidate"])]
 
 
 def _unlike(differences: dict[str, Any], baseline: Any, candidate: Any) -> str:

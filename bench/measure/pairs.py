@@ -34,6 +34,7 @@ _ROLES = ("baseline", "candidate", "null")
 _LETTERS = {"baseline": "B", "candidate": "C", "null": "N"}
 
 Stage = Literal["screen", "confirm"]
+SideName = Literal["baseline", "candidate"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class PairPlan:
 class PairSeen:
     """What became of one pair: a record, or the side that failed.
 
-    By role: what was counted, a sample of the output, and profile laps.
+    By role: what was counted, a sample of the output, profile laps, and the inputs' tensors.
     """
 
     record: PairRecord | None
@@ -83,6 +84,15 @@ class PairSeen:
     outputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     profiles: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    inputs: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Alone:
+    """What became of one process by itself: nanoseconds of each call, or its failure."""
+
+    samples_ns: Sequence[int]
+    failure: SideFailure | None = None
 
 
 class Noise(Protocol):
@@ -140,6 +150,8 @@ def measure_pair(
             padding=draw.randrange(PADDING_BYTES),
             slowdown=side.slowdown,
             not_from=side.not_from,
+            tree=side.tree,
+            workdir=side.workdir,
             count=count,
             profile_laps=profile_laps,
         )
@@ -155,7 +167,7 @@ def measure_pair(
     starved = kills is not None and after is not None and after > kills
     failure = seen.failed(starved, len(roles))
     if failure is not None:
-        return PairSeen(None, failure, notes=tuple(seen.notes))
+        return PairSeen(None, failure, notes=tuple(seen.notes), inputs=seen.inputs)
     order = "".join(_LETTERS[role] for role in _first_order(roles, order_seed))
     return PairSeen(
         seen.record(stage, order, order_seed, now() - start),
@@ -164,14 +176,18 @@ def measure_pair(
         seen.outputs,
         seen.profiles,
         tuple(dict.fromkeys(seen.notes)),
+        seen.inputs,
     )
 
 
-def measure_alone(ring: Ring, plan: PairPlan, side: Side, seconds: float = 1.0) -> Generator[Message, None, list[int]]:
-    """One fresh process of `side` alone, called again and again: nanoseconds of each call, none where it failed."""
+def measure_alone(
+    ring: Ring, plan: PairPlan, role: SideName, noise: Noise, seconds: float = 1.0
+) -> Generator[Message, None, Alone]:
+    """One fresh process of a side alone, called again and again; yields its messages with its `role`."""
     receive, send = ring.pipes()
+    side = plan.sides()[role]
     data = Seat(
-        request=_request(plan, side, "candidate" if side == plan.candidate else "baseline"),
+        request=_request(plan, side, role),
         number=0,
         seats=1,
         receive=receive[0],
@@ -183,13 +199,19 @@ def measure_alone(ring: Ring, plan: PairPlan, side: Side, seconds: float = 1.0) 
         order_seed=0,
         padding=0,
         slowdown=side.slowdown,
+        not_from=side.not_from,
+        tree=side.tree,
+        workdir=side.workdir,
     )
-    samples: list[int] = []
+    seen = _Pair([role], noise)
+    kills = failures.kernel_kills()
     for message in ring.run([(side.interpreter, dataclasses.asdict(data))], dataclasses.asdict(plan.timeout)):
-        if message["event"] == "turns":
-            samples = message["samples_ns"][UNCOUNTED_ROUNDS:]
-        yield message
-    return samples
+        seen.take(message)
+        yield {**message, "role": seen.role(message)}
+    after = failures.kernel_kills()
+    starved = kills is not None and after is not None and after > kills
+    failure = seen.failed(starved, 1)
+    return Alone([] if failure else seen.turns[role]["samples_ns"][UNCOUNTED_ROUNDS:], failure)
 
 
 def _request(plan: PairPlan, side: Side, role: str) -> Request:
@@ -239,6 +261,7 @@ class _Pair:
         self.outputs: dict[str, Mapping[str, Any]] = {}
         self.profiles: dict[str, list[Mapping[str, Any]]] = {}
         self.notes: list[str] = []
+        self.inputs: dict[str, Sequence[Mapping[str, Any]]] = {}
 
     def role(self, message: Message) -> str | None:
         """Whose message it is, where it is one process's."""
@@ -267,6 +290,8 @@ class _Pair:
     def _told(self, what: str, role: str, message: Message) -> None:
         if what == "device":
             self._gpu = message["uuid"] or self._gpu
+        elif what == "inputs":
+            self.inputs[role] = message["tensors"]
         elif what == "turns":
             if not self.turns:
                 self.flags = self._noise.end()
@@ -317,7 +342,7 @@ class _Pair:
         else:
             code = message.get("code")
             status, failure = failures.from_exit(phase, code, starved and code == -9, tail)
-        side: Literal["baseline", "candidate"] = "candidate" if self._roles[seat] == "candidate" else "baseline"
+        side: SideName = "candidate" if self._roles[seat] == "candidate" else "baseline"
         return SideFailure(**failure.model_dump(), side=side, status=status)
 
     def record(self, stage: Stage, order: str, seed: int, seconds: float) -> PairRecord:

@@ -33,6 +33,7 @@ import torch
 from bench.core import anchors, devices, equivalence, modes, operators
 from bench.core.accuracy import evaluate
 from bench.core.dataset import read_dataset, sample
+from bench.core.models import tensors_of
 from bench.core.session import InferenceSession
 from bench.core.slowdown import slowed
 from bench.core.torchvision_ops import extension_loads, import_torchvision
@@ -132,6 +133,12 @@ class RingEdge(TorchEdge):
         """Stay on these CPUs, where the system has such a thing."""
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, cores)
+
+    def inputs(self, session: Session) -> list[dict[str, Any]]:
+        """Shape and dtype of each tensor that the model is called with, in order."""
+        assert isinstance(session, InferenceSession)
+        tensors = tensors_of(session.inputs)
+        return [{"shape": list(each.shape), "dtype": str(each.dtype).removeprefix("torch.")} for each in tensors]
 
     def slowed(self, session: Session, call: Call, share: float) -> Call:
         """The call with that share of its time as extra work behind it."""

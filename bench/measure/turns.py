@@ -3,8 +3,8 @@
 A process may call only while it holds the token, a few bytes that go from pipe to pipe. Whose turn follows whose is
 fixed by a seed, so no process has to be told. Only the standard library and the model's own packages are loaded here.
 
-Messages, each with the `seat` that speaks: started · phase (load, prepare, first_call, warm_up, measure) · turns ·
-counted · profiled · done. Or, at any point: failed.
+Messages, each with the `seat` that speaks: started · phase (load, prepare, first_call, warm_up, measure) · inputs ·
+turns · counted · profiled · done. Or, at any point: failed.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ import gc
 import os
 import random
 import struct
-import sys
+import tempfile
 import warnings
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
-from bench.errors import CaseError
+from bench.measure.strays import OpenedFiles, refuse_strays
 from bench.measure.worker import Call, Edge, Emit, Request, Session, explain
 
 _TOKEN = struct.Struct("<II")  # calls in a turn, rounds: made out while all make their first calls, then the same
@@ -37,8 +36,9 @@ class Seat:
     number: its seat, from 0, of `seats` · pipes: descriptor to read its token from, and those to send it to each seat ·
     cores: CPUs it may run on, empty for any · settle_ns: calls before the first turn · turn_ns, side_ns: wanted
     length of one turn, and of all turns of one seat · order_seed: of the turns' order, the same for all seats ·
-    slowdown: extra work behind every call, a share of its time · not_from: a folder that no code may come from, empty
-    for none · count: also count operators · profile_laps: also profile in so many laps.
+    slowdown: extra work behind every call, a share of its time · not_from: a folder that no code and no file may come
+    from · tree: this side's own, where that is a commit · workdir: where to stand; each empty for none · count: also
+    count operators · profile_laps: also profile in so many laps.
     """
 
     request: Request
@@ -54,6 +54,8 @@ class Seat:
     padding: int
     slowdown: float = 0.0
     not_from: str = ""
+    tree: str = ""
+    workdir: str = ""
     count: bool = False
     profile_laps: int = 0
 
@@ -79,6 +81,9 @@ class RingEdge(Edge, Protocol):
 
     def pin(self, cores: Sequence[int]) -> None:
         """Stay on these CPUs."""
+
+    def inputs(self, session: Session) -> list[dict[str, Any]]:
+        """Shape and dtype of each tensor of the loaded session's inputs."""
 
     def slowed(self, session: Session, call: Call, share: float) -> Call:
         """The call with extra work behind it."""
@@ -133,18 +138,25 @@ def _take_turns(seat: Seat, edge: RingEdge, say: Emit) -> None:
     shift = bytearray(seat.padding)  # moves the heap: layouts differ between pairs, not only between interpreters
     if seat.cores:
         edge.pin(seat.cores)
+    if seat.workdir:
+        os.chdir(seat.workdir)
+        os.environ["PWD"] = seat.workdir
+    opened = OpenedFiles()
+    if seat.not_from:
+        opened.watch()
     session = edge.session(seat.request)
     before_load = edge.resident()
     say({"event": "phase", "phase": "load"})
     session.load()
     say({"event": "device", **edge.describe(session)})
+    say({"event": "inputs", "tensors": edge.inputs(session)})
     say({"event": "phase", "phase": "prepare"})
     session.prepare()
     ring = _Ring(seat, edge)
     with edge.quiet():
         ring.await_turn()  # one at a time from here on: the first call may compile
         call = _first_calls(seat, edge, session, say, ring)
-        refuse_strays(seat.not_from)
+        shared = _refuse_strays(seat, opened)
         ring.pass_on_in_order()
         samples = _timed_turns(session, edge, call, ring)
         compiled = session.compiled()
@@ -157,7 +169,7 @@ def _take_turns(seat: Seat, edge: RingEdge, say: Emit) -> None:
                 "memory": {"before_load_rss_bytes": before_load, **edge.memory(session)},
                 "compiled": compiled,
                 "weights": session.weights,
-                "notes": session.notes,
+                "notes": [*session.notes, *shared],
             }
         )
         ring.pass_on_in_order()
@@ -172,24 +184,11 @@ def _take_turns(seat: Seat, edge: RingEdge, say: Emit) -> None:
     del shift
 
 
-def refuse_strays(folder: str) -> None:
-    """Raise CaseError where code was loaded from `folder`, which another side measures: its number would be a lie.
-
-    What is installed below it (a virtual environment lies there often) is no side's code, nor are we ourselves.
-    """
-    if not folder:
-        return
-    for name, module in sorted(sys.modules.items()):
-        origin = getattr(module, "__file__", None)
-        if not isinstance(origin, str) or not Path(origin).is_absolute():  # torch.classes has `_classes.py`
-            continue
-        if name == "__main__" or name.partition(".")[0] == "bench":
-            continue
-        if Path(folder) in Path(origin).resolve().parents and "site-packages" not in Path(origin).parts:
-            raise CaseError(
-                f"{name} was loaded from the working tree, not from the commit that this side was to be",
-                "Commit what the suite imports, and name folders that the commit has too in `pythonpath`.",
-            )
+def _refuse_strays(seat: Seat, opened: OpenedFiles) -> list[str]:
+    """Raise CaseError where this side read from another one's tree; notes on what both share."""
+    opened.stop()
+    caches = (os.environ.get(name, "") for name in ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"))
+    return refuse_strays(seat.not_from, seat.tree, (tempfile.gettempdir(), *caches), opened.names)
 
 
 def _first_calls(seat: Seat, edge: RingEdge, session: Session, say: Emit, ring: _Ring) -> Call:

@@ -18,7 +18,9 @@ class Side:
 
     python: the interpreter that measures · environment: variables on top of ours · pythonpath: folders that its
     model's code is imported from · slowdown: extra work put behind every call, as a share of its time (0.03 is 3 %) ·
-    not_from: a folder that none of its code may come from, for it has a commit of its own; empty for none.
+    not_from: a folder that none of its code and files may come from, for another side is measured there ·
+    tree: the folder of the commit that it is, with all files of it · workdir: where its processes stand; each of
+    these is empty for none.
     """
 
     case: Case
@@ -28,6 +30,8 @@ class Side:
     environment: Mapping[str, str] = field(default_factory=dict)
     slowdown: float = 0.0
     not_from: str = ""
+    tree: str = ""
+    workdir: str = ""
 
     @property
     def interpreter(self) -> tuple[str, tuple[tuple[str, str], ...]]:

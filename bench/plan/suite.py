@@ -85,12 +85,15 @@ class Suite:
         return plain
 
 
-def read_suite(path: Path) -> Suite:
-    """The suite in the file at `path`. Raises SuiteError with every problem found, one line each."""
+def read_suite(path: Path, folder: Path | None = None) -> Suite:
+    """The suite in the file at `path`. Raises SuiteError with every problem found, one line each.
+
+    folder: what its paths are relative to, where that is not the file's own folder.
+    """
     file = read_toml(path)
     declared = file.document.get("models")
     around = Surroundings(
-        folder=path.absolute().parent,
+        folder=path.absolute().parent if folder is None else folder,
         declared=frozenset(declared if isinstance(declared, dict) else ()),
         zoo=torchvision_models(),
     )

@@ -17,7 +17,7 @@ from bench.report.schema import CaseRecord, Environment, Facts, Failure, Generat
 
 AB_SCHEMA = 1
 
-AbVerdict = Literal["pass", "fail", "inconclusive", "failed"]
+AbVerdict = Literal["pass", "fail", "inconclusive", "failed", "new", "removed"]
 Side = Literal["baseline", "candidate"]
 
 
@@ -120,6 +120,13 @@ class OperatorChange(Record):
     candidate_calls: float
 
 
+class InputTensor(Record):
+    """One tensor of a side's inputs."""
+
+    shape: list[int]
+    dtype: str
+
+
 class Needed(Record):
     """What would settle an inconclusive case."""
 
@@ -149,7 +156,11 @@ class AbCase(Record):
     confirmed: null where nothing was to be confirmed · p_confirm: what that was decided by, adjusted over all cases
     that were to be (Holm) · detectable: the smallest slowdown these pairs would have caught nine times in ten, as a
     fraction · seconds: spent on this case · judged_by: what of a pair's calls `ratio` compares; the mean where light
-    and heavy calls come in turn · mean: the ratio of means, which can fail a candidate as well.
+    and heavy calls come in turn · mean: the ratio of means, which can fail a candidate as well · inputs: the tensors of
+    each side's inputs, where they were told · alone_ms: median of one call of the only side that has the case, by
+    itself; null where both have it.
+
+    verdict `new`: only the candidate has the case, and it runs; `removed`: only the baseline has it. Neither is judged.
     """
 
     case: str
@@ -172,6 +183,8 @@ class AbCase(Record):
     outputs: Outputs = Outputs(status="not compared")
     explanation: list[OperatorChange] = []
     failure: SideFailure | None = None
+    inputs: dict[str, list[InputTensor]] = {}
+    alone_ms: float | None = None
     seconds: float = 0.0
     pairs: list[PairRecord] = []
     notes: list[str] = []

@@ -22,6 +22,8 @@ WORDS = {
     "fail": ("✗", "FAIL", "bold red"),
     "inconclusive": ("~", "INCONCLUSIVE", "yellow"),
     "failed": ("✗", "FAILED", "bold red"),
+    "new": ("+", "NEW", "cyan"),
+    "removed": ("−", "REMOVED", "cyan"),
 }
 _OPERATORS = 6
 
@@ -281,7 +283,9 @@ class LiveVersus:
 
 def stage_words(stage: str) -> str:
     """What a stage is for."""
-    return {"screen": "measuring", "confirm": "confirming", "explain": "profiling"}.get(stage, stage)
+    return {"screen": "measuring", "confirm": "confirming", "explain": "profiling", "alone": "running alone"}.get(
+        stage, stage
+    )
 
 
 def settled_line(case: AbCase) -> str:

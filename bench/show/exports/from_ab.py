@@ -17,6 +17,8 @@ _WORDS: dict[AbVerdict, Word] = {
     "fail": "failed",
     "inconclusive": "skipped",
     "failed": "error",
+    "new": "skipped",
+    "removed": "skipped",
 }
 
 
