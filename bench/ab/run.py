@@ -134,7 +134,8 @@ class Run:
 
     def gates(self) -> Generator[Event, None, None]:
         """The same, but the last interpreters stay, for whoever has further use of them and leaves them then."""
-        for place, seen in enumerate(self.seen):
+        # Those first that may turn out to be in one side only: they leave their time to the others.
+        for place, seen in enumerate(sorted(self.seen, key=lambda each: not each.not_meant)):
             yield from self._screen(seen, len(self.seen) - place)
             yield CaseKnown(self._case(seen), self._is_suspect(seen))
         suspects = [seen for seen in self.seen if self._is_suspect(seen)]
@@ -254,11 +255,10 @@ class Run:
         assert seen.absent is not None
         role: SideName = "candidate" if seen.absent.side == "baseline" else "baseline"
         ring = yield from self.interpreters.ring_for(seen.plan)
-        messages = measure_alone(ring, seen.plan, role, self.outside.noise())
+        messages = measure_alone(ring, seen.plan, role, self.outside.noise(), seconds=0.0)
         outcome = yield from _at_work(messages, seen.name, "alone", 0, 1)
-        if outcome.failure is None:
-            seen.alone_ns = outcome.samples_ns
-        else:
+        seen.runs_alone = outcome.failure is None
+        if outcome.failure is not None:
             seen.failure = seen.with_cause(outcome.failure)
             self.interpreters.leave()
 
@@ -276,8 +276,9 @@ class Run:
 
         A share that is fixed beforehand: were it taken where a case looks slow, looking would decide.
         """
-        suspects = max(1.0, len(self.seen) / 2)
-        return (self.max_seconds or 0.0) * suspects / (len(self.seen) + suspects)
+        compared = sum(seen.absent is None for seen in self.seen)
+        suspects = max(1.0, compared / 2)
+        return (self.max_seconds or 0.0) * suspects / (compared + suspects)
 
     def _has_time(self, seen: CaseSeen, deadline: float) -> bool:
         """Whether one more pair, as long as they usually are, would end in time."""

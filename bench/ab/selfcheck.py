@@ -135,7 +135,7 @@ class Check:
         if ring is None:
             return []
         roles: tuple[SideName, ...] = ("baseline", "candidate")
-        times = [_returned(measure_alone(ring, plan, role, self.outside.noise())) for role in roles]
+        times = [_returned(measure_alone(ring, plan, role, self.outside.noise(), seconds=1.0)) for role in roles]
         return [list(each.samples_ns) for each in times if each.samples_ns]
 
 

@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import median
 from typing import Any
 
 from bench.ab.lacking import with_cause
@@ -50,7 +49,7 @@ class CaseSeen:
     inputs: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     failure: SideFailure | None = None
     absent: SideFailure | None = None  # of a side that need not have the case: it is new, or removed
-    alone_ns: Sequence[int] = ()
+    runs_alone: bool = False  # the other side, by itself
     confirm_done: bool = False
     cut_short: bool = False
     seconds: float = 0.0
@@ -164,7 +163,6 @@ def judge_case(seen: CaseSeen, rule: judge.Rule, p_confirm: float | None, interr
         explanation=list(seen.explanation),
         failure=seen.failure,
         inputs={side: [InputTensor(**each) for each in seen.inputs[side]] for side in SIDES if side in seen.inputs},
-        alone_ms=median(seen.alone_ns) / 1e6 if seen.alone_ns else None,
         seconds=seen.seconds,
         pairs=list(seen.pairs),
         notes=[*_input_notes(seen), *seen.notes, *_statistic_notes(seen, rule)],
@@ -286,7 +284,7 @@ def _absent_words(seen: CaseSeen, absent: SideFailure) -> str:
     """Why there is nothing to compare, and that the side which has the case runs it."""
     other = "candidate" if absent.side == "baseline" else "baseline"
     why = f"only the {other} has it, so there is nothing to compare: {seen.not_meant[absent.side]}"
-    runs = f"; alone, the {other} takes {median(seen.alone_ns) / 1e6:.3g} ms a call" if seen.alone_ns else ""
+    runs = f"; the {other} runs it" if seen.runs_alone else ""
     return f"{why} ({_one_line(absent.message)}){runs}"
 
 

@@ -163,9 +163,7 @@ def measure_pair(
     for message in ring.run(seats, limits):
         seen.take(message)
         yield {**message, "role": seen.role(message)}
-    after = failures.kernel_kills()
-    starved = kills is not None and after is not None and after > kills
-    failure = seen.failed(starved, len(roles))
+    failure = seen.failed(_starved_since(kills), len(roles))
     if failure is not None:
         return PairSeen(None, failure, notes=tuple(seen.notes), inputs=seen.inputs)
     order = "".join(_LETTERS[role] for role in _first_order(roles, order_seed))
@@ -181,7 +179,7 @@ def measure_pair(
 
 
 def measure_alone(
-    ring: Ring, plan: PairPlan, role: SideName, noise: Noise, seconds: float = 1.0
+    ring: Ring, plan: PairPlan, role: SideName, noise: Noise, seconds: float
 ) -> Generator[Message, None, Alone]:
     """One fresh process of a side alone, called again and again; yields its messages with its `role`."""
     receive, send = ring.pipes()
@@ -208,10 +206,14 @@ def measure_alone(
     for message in ring.run([(side.interpreter, dataclasses.asdict(data))], dataclasses.asdict(plan.timeout)):
         seen.take(message)
         yield {**message, "role": seen.role(message)}
-    after = failures.kernel_kills()
-    starved = kills is not None and after is not None and after > kills
-    failure = seen.failed(starved, 1)
+    failure = seen.failed(_starved_since(kills), 1)
     return Alone([] if failure else seen.turns[role]["samples_ns"][UNCOUNTED_ROUNDS:], failure)
+
+
+def _starved_since(kills: int | None) -> bool:
+    """Whether the kernel has ended processes for want of memory since it had ended so many."""
+    after = failures.kernel_kills()
+    return kills is not None and after is not None and after > kills
 
 
 def _request(plan: PairPlan, side: Side, role: str) -> Request:

@@ -157,8 +157,7 @@ class AbCase(Record):
     that were to be (Holm) · detectable: the smallest slowdown these pairs would have caught nine times in ten, as a
     fraction · seconds: spent on this case · judged_by: what of a pair's calls `ratio` compares; the mean where light
     and heavy calls come in turn · mean: the ratio of means, which can fail a candidate as well · inputs: the tensors of
-    each side's inputs, where they were told · alone_ms: median of one call of the only side that has the case, by
-    itself; null where both have it.
+    each side's inputs, where they were told.
 
     verdict `new`: only the candidate has the case, and it runs; `removed`: only the baseline has it. Neither is judged.
     """
@@ -184,7 +183,6 @@ class AbCase(Record):
     explanation: list[OperatorChange] = []
     failure: SideFailure | None = None
     inputs: dict[str, list[InputTensor]] = {}
-    alone_ms: float | None = None
     seconds: float = 0.0
     pairs: list[PairRecord] = []
     notes: list[str] = []
