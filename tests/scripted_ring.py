@@ -32,7 +32,8 @@ class World:
     ratio: candidate over baseline · laps: what each of a seat's calls takes of that, from the first lap on, by role,
     seat and pair ·
     pair_s: the seconds it takes · interrupt_at: the pair at which Ctrl-C comes ·
-    no_ring: the ring that does not start · memory: bytes of the candidate's model, 50 MB are the baseline's.
+    no_ring: the ring that does not start · memory: bytes of the candidate's model, 50 MB are the baseline's ·
+    inputs: shapes of each side's · breaks: side to what it raises while a model is loaded, by the model's name.
     """
 
     ratio: Callable[[int], float] = field(default_factory=lambda: steady(0.0))
@@ -43,6 +44,9 @@ class World:
     memory: int = 50_000_000
     operators: tuple[int, int] = (10, 10)
     outputs: tuple[Mapping[str, Any], Mapping[str, Any]] = (OUTPUT, OUTPUT)
+    inputs: tuple[tuple[int, ...], tuple[int, ...]] = ((1, 3), (1, 3))
+    breaks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    alone: list[str] = field(default_factory=list)
     torch: Mapping[str, Any] = field(default_factory=lambda: TORCH)
     clock: FakeClock = field(default_factory=FakeClock)
     rings: int = 0
@@ -89,7 +93,15 @@ class _ScriptedRing:
             raise KeyboardInterrupt
         world.clock.advance(round(world.pair_s(world.pairs) * 1e9))
         for number, (interpreter, seat) in enumerate(seats):
-            yield from self._seat(number, CANDIDATE in interpreter[1] or seat["slowdown"] > 0, seat)
+            is_candidate = CANDIDATE in interpreter[1] or seat["slowdown"] > 0
+            side, model = "candidate" if is_candidate else "baseline", seat["request"]["case"]["model"]
+            if not is_pair:
+                world.alone.append(f"{side}: {model}")
+            wrong = world.breaks.get(side, {}).get(model)
+            if wrong is not None:
+                yield from _broken(number, wrong)
+                return
+            yield from self._seat(number, is_candidate, seat)
         for number in range(len(seats)):
             yield {"event": "exit", "seat": number, "pid": number, "code": 0, "done": True, "tail": ""}
         world.pairs += is_pair
@@ -99,6 +111,8 @@ class _ScriptedRing:
         yield {"event": "started", "seat": number, "pid": number}
         for phase in ("load", "prepare", "first_call", "warm_up", "measure"):
             yield {"event": "phase", "seat": number, "phase": phase}
+        shape = list(world.inputs[is_candidate])
+        yield {"event": "inputs", "seat": number, "tensors": [{"shape": shape, "dtype": "float32"}]}
         factor = (1 + seat["slowdown"]) * world.ratio(world.pairs) if is_candidate else 1.0
         laps = world.laps(is_candidate, number, world.pairs)
         yield {
@@ -127,3 +141,12 @@ class _ScriptedRing:
                 "wall_ns": own_ns,
                 "operators": {"aten::mm": (1.0, own_ns)},
             }
+
+
+def _broken(seat: int, message: str) -> Iterator[dict[str, Any]]:
+    """A process whose model cannot be loaded."""
+    yield {"event": "started", "seat": seat, "pid": seat}
+    yield {"event": "phase", "seat": seat, "phase": "load"}
+    told = {"status": "failed", "type": "CaseError", "message": message, "advice": "", "traceback": ""}
+    yield {"event": "failed", "seat": seat, "phase": "load", **told}
+    yield {"event": "exit", "seat": seat, "pid": seat, "code": 0, "done": False, "tail": ""}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import signal
@@ -17,9 +16,7 @@ import psutil
 import pytest
 
 from bench.ab.worktrees import checkouts
-from bench.errors import CaseError
 from bench.measure.scratch import scratch
-from bench.measure.turns import refuse_strays
 
 pytestmark = pytest.mark.real
 
@@ -204,18 +201,6 @@ def test_what_a_killed_run_left_is_removed_and_what_others_have_is_not(
     assert git(repository, "worktree", "list").count("\n") == 2
 
 
-def test_code_of_the_working_tree_is_refused_where_a_commit_is_measured(
-    repository: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (repository / "stray_of_a_test.py").write_text("")
-    monkeypatch.syspath_prepend(str(repository))
-    refuse_strays(str(repository))
-    importlib.import_module("stray_of_a_test")
-    refuse_strays(str(repository / "elsewhere"))
-    with pytest.raises(CaseError, match="stray_of_a_test was loaded from the working tree"):
-        refuse_strays(str(repository))
-
-
 def test_a_folder_that_the_commit_lacks_does_not_lend_it_the_working_trees_code(repository: Path) -> None:
     """The candidate moved its code to lib/; the baseline has it beside the suite, and is measured from there."""
     slower = "y = self.layer(x)\n        for _ in range(2):\n            y = torch.softmax(y, 1)\n        return y"
@@ -227,6 +212,45 @@ def test_a_folder_that_the_commit_lacks_does_not_lend_it_the_working_trees_code(
     assert done.returncode == 1, done.stderr
     counts = report(repository)["cases"][0]["counts"]["operator_calls"]
     assert counts["candidate"] > counts["baseline"]
+
+
+def test_a_file_of_the_working_directory_is_read_from_each_sides_own_checkout(repository: Path) -> None:
+    """The model reads its depth from where it stands, as most research code does."""
+    deep = NET.replace("return self.layer(x)", "for _ in range(self.n): x = self.layer(x)\n        return x")
+    deep = deep.replace("super().__init__()", 'super().__init__()\n        self.n = int(open("configs/depth").read())')
+    (repository / "net.py").write_text(deep)
+    (repository / "configs").mkdir()
+    (repository / "configs" / "depth").write_text("1")
+    git(repository, "add", ".")
+    git(repository, "commit", "-qm", "one layer")
+    (repository / "configs" / "depth").write_text("3")
+    done = ab(repository, "--baseline-ref", "HEAD", "--max-minutes", "0.3", "-o", "ab.json")
+    assert done.returncode == 1, done.stderr
+    counts = report(repository)["cases"][0]["counts"]["operator_calls"]
+    assert counts["candidate"] == 3 * counts["baseline"]
+
+
+def test_a_file_that_a_commit_opens_in_the_working_tree_refuses_its_number(repository: Path) -> None:
+    named = NET.replace(
+        "super().__init__()", 'super().__init__()\n        open(os.environ["NET"] + "/suite.toml").close()'
+    )
+    (repository / "net.py").write_text(named)
+    git(repository, "commit", "-qam", "a file by a variable")
+    done = ab(repository, "--baseline-ref", "HEAD", "-o", "ab.json", NET=str(repository))
+    assert done.returncode == 3, done.stderr
+    failure = report(repository)["cases"][0]["failure"]
+    assert failure["side"] == "baseline"
+    assert "it opened suite.toml of the working tree" in failure["message"]
+
+
+def test_inputs_that_differ_between_the_sides_end_a_case_before_it_is_judged(repository: Path) -> None:
+    (repository / "net.py").write_text(NET.replace("torch.randn(batch, 64)", "torch.randn(batch, 2, 64)"))
+    done = ab(repository, "--baseline-ref", "HEAD", "-o", "ab.json")
+    assert done.returncode == 0, done.stderr
+    (case,) = report(repository)["cases"]
+    assert (case["verdict"], len(case["pairs"])) == ("inconclusive", 1)
+    assert "1×64 float32 → 1×2×64 float32" in case["why"]
+    assert case["inputs"]["candidate"] == [{"shape": [1, 2, 64], "dtype": "float32"}]
 
 
 def test_ctrl_c_reports_what_is_known_and_leaves_nothing(repository: Path) -> None:
