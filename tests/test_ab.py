@@ -224,7 +224,7 @@ def test_a_file_of_the_working_directory_is_read_from_each_sides_own_checkout(re
     git(repository, "add", ".")
     git(repository, "commit", "-qm", "one layer")
     (repository / "configs" / "depth").write_text("3")
-    done = ab(repository, "--baseline-ref", "HEAD", "--max-minutes", "0.3", "-o", "ab.json")
+    done = ab(repository, "--baseline-ref", "HEAD", "--max-minutes", "0.15", "-o", "ab.json")
     assert done.returncode == 1, done.stderr
     counts = report(repository)["cases"][0]["counts"]["operator_calls"]
     assert counts["candidate"] == 3 * counts["baseline"]

@@ -131,6 +131,8 @@ def test_no_expression_stands_in_a_script_so_that_no_input_can_become_code() -> 
 RECORDER = f"""#!{sys.executable}
 import json, os, pathlib, sys
 pathlib.Path(os.environ["RECORD"]).write_text(json.dumps(sys.argv[1:]))
+print("to standard output")
+print(os.environ.get("SAID", ""), file=sys.stderr)
 if os.environ["VERDICT"]:
     pathlib.Path(sys.argv[sys.argv.index("-o") + 1]).write_text(json.dumps({{"verdict": os.environ["VERDICT"]}}))
 sys.exit(int(os.environ["CODE"]))
@@ -191,7 +193,13 @@ def repository(tmp_path: Path) -> Repository:
 
 
 def run_action(
-    folder: Path, work: Path, context: Mapping[str, str], verdict: str = "pass", code: int = 0, installed: bool = True
+    folder: Path,
+    work: Path,
+    context: Mapping[str, str],
+    verdict: str = "pass",
+    code: int = 0,
+    installed: bool = True,
+    **environment: str,
 ) -> Done:
     """Run the action's steps in `folder` as a runner does. `context` holds inputs and events by their expressions."""
     (work / "bin").mkdir(exist_ok=True)
@@ -212,7 +220,7 @@ def run_action(
             cwd=folder,
             capture_output=True,
             text=True,
-            env={**around, **given},
+            env={**around, **given, **environment},
         )
         said, status = said + done.stdout + done.stderr, done.returncode
         written = Path(files["GITHUB_OUTPUT"])
@@ -284,7 +292,7 @@ def test_baseline_ref_goes_before_all_else_and_must_name_a_commit(repository: Re
     (tmp_path / "record").unlink()
     unknown = run_action(repository.folder, tmp_path, {**SUITE, "inputs.baseline-ref": "--upload-pack=x"})
     assert (unknown.code, unknown.arguments) == (2, None)
-    assert "names no commit of this repository" in unknown.said
+    assert "names no commit of this checkout" in unknown.said
 
 
 def test_a_shallow_clone_is_refused_with_what_to_change(repository: Repository, tmp_path: Path) -> None:
@@ -297,6 +305,38 @@ def test_a_shallow_clone_is_refused_with_what_to_change(repository: Repository, 
         assert "fetch-depth: 0" in done.said
     known = run_action(shallow, tmp_path, {**SUITE, "inputs.baseline-ref": repository.second})
     assert baseline_of(known) == repository.second
+
+
+def test_a_branch_that_only_origin_has_is_named_with_it(repository: Repository, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    repository.git("clone", "--quiet", f"file://{repository.folder}", str(clone))
+    done = run_action(clone, tmp_path, {**SUITE, "inputs.baseline-ref": "main"})
+    assert (done.code, done.arguments) == (2, None)
+    assert "::error" in done.said
+    assert "origin/main: name that" in done.said
+    assert baseline_of(run_action(clone, tmp_path, {**SUITE, "inputs.baseline-ref": "origin/main"})) == repository.main
+
+
+def test_a_checkout_that_git_does_not_read_is_told_with_the_cure(repository: Repository, tmp_path: Path) -> None:
+    theirs = run_action(repository.folder, tmp_path, SUITE, GIT_TEST_ASSUME_DIFFERENT_OWNER="1")
+    assert (theirs.code, theirs.arguments) == (2, None)
+    assert "::error title=bench ab::The files of this checkout belong to another user" in theirs.said
+    assert f"--add safe.directory '{repository.folder}'" in theirs.said
+    (tmp_path / "empty").mkdir()
+    none = run_action(tmp_path / "empty", tmp_path, SUITE, GIT_CEILING_DIRECTORIES=str(tmp_path))
+    assert (none.code, "Run actions/checkout" in none.said) == (2, True)
+
+
+def test_what_keeps_bench_from_measuring_is_an_annotation_and_a_verdict_is_not(
+    repository: Repository, tmp_path: Path
+) -> None:
+    words = "bench: git could not check out 'x': 5 % of the disk\nis left"
+    done = run_action(repository.folder, tmp_path, pull_request(repository), verdict="", code=2, SAID=words)
+    assert done.code == 2
+    assert "::error title=bench ab::bench: git could not check out 'x': 5 %25 of the disk%0Ais left" in done.said
+    assert "to standard output" in done.said
+    failed = run_action(repository.folder, tmp_path, pull_request(repository), verdict="fail", code=1, SAID=words)
+    assert (failed.code, "::error" in failed.said) == (1, False), "the report has annotations of its own"
 
 
 def test_a_first_commit_and_a_foreign_history_are_refused(repository: Repository, tmp_path: Path) -> None:
