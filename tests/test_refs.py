@@ -228,3 +228,24 @@ def test_git_lfs_that_is_not_installed_is_named(tmp_path: Path) -> None:
     assert "Git LFS" in text
     assert "git-lfs" in text
     assert "git lfs pull" in text
+
+
+def test_submodules_are_checked_out_with_the_commits_that_wanted_them(tmp_path: Path) -> None:
+    inner, outer = made(tmp_path / "inner"), made(tmp_path / "outer")
+    git(outer, "submodule", "add", "-q", str(inner), "libs/net")
+    git(outer, "commit", "-qm", "with a submodule")
+    committed(outer / "libs" / "net", **{"net.py": "two\n"})
+    git(outer, "commit", "-qam", "a newer one")
+    place = tmp_path / "place"
+    place.mkdir()
+    with checkouts(outer, ["HEAD~1", "HEAD"], place) as sides:
+        assert [(side.folder / "libs" / "net" / "net.py").read_text() for side in sides] == ["one\n", "two\n"]
+    assert not list(place.iterdir())
+    for folder in (outer, outer / "libs" / "net"):
+        assert git(folder, "worktree", "list").count("\n") == 0
+
+
+def test_a_repository_that_may_not_be_written_is_told_so(tmp_path: Path) -> None:
+    folder = made(tmp_path / "repository")
+    (folder / ".git" / "worktrees").write_text("in the way")
+    assert "git clone" in no_checkout(folder, tmp_path / "place")

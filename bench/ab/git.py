@@ -98,6 +98,11 @@ def why_no_checkout(top: Path, commit: str, place: Path, returncode: int, said: 
             f"a filter of its .gitattributes failed ({first_line(said)}). Install what `git config --get-regexp "
             "'^filter'` names."
         )
+    if re.search(r"could not create (leading )?director|Read-only file system|Permission denied", said):
+        return (
+            f"{last_line(said)}. A worktree needs the right to write to the repository's .git: "
+            "start bench in a clone of it (git clone)."
+        )
     if "promisor" in said or "could not fetch" in said:
         return (
             "this is a partial clone, and the files of that commit could not be fetched "
@@ -110,6 +115,12 @@ def _has_attribute(top: Path, commit: str, attribute: str) -> bool:
     found = git(top, "grep", "-q", "-F", attribute, commit, "--", ".gitattributes", "*/.gitattributes")
     here = top / ".git" / "info" / "attributes"
     return found.returncode == 0 or (here.is_file() and attribute in here.read_text(errors="replace"))
+
+
+def superproject(top: Path) -> Path | None:
+    """The working tree that `top` is a submodule of, if it is one."""
+    around = answer(top, "rev-parse", "--show-superproject-working-tree")
+    return Path(around).resolve() if around else None
 
 
 def submodules(top: Path, commit: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ submodule, and of Git LFS what its filter made of it. The words of an error name
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from bench.report.ab import SideFailure
 _QUOTED = re.compile(r"""(['"])((?:(?!\1).){1,500})\1""")
 _NO_MODULE = re.compile(r"No module named '([\w.]+)'")
 _NO_NAME = re.compile(r"cannot import name '(\w+)' from (?:partially initialized module )?'([\w.]+)'")
+_NO_FILE = re.compile(r"No such file|Errno 2\b|not found|does not exist|cannot be (?:read|found|opened)")
 _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -39,7 +41,7 @@ def with_cause(failure: SideFailure, side: Side, ref: str) -> tuple[SideFailure,
         return failure, False
     if not side.tree:
         return _with_workdir(failure, Path.cwd()), False
-    found = next(_missing(f"{failure.message}\n{failure.traceback or ''}", side), None)
+    found = next(_missing(failure.message, side), None)
     if found is None:
         return _with_pointers(_with_workdir(failure, Path(side.workdir)), side, ref)
     why, advice, is_kept_elsewhere = _reason(found, side, ref)
@@ -60,7 +62,7 @@ def _missing(said: str, side: Side) -> Iterator[Lacking]:
             path = _module(top / root, name)
             if path is not None and _module(tree / root, name) is None:
                 yield Lacking(name, path.relative_to(top).as_posix(), is_code=True)
-    for quoted in _QUOTED.finditer(said):
+    for quoted in _QUOTED.finditer(said) if _NO_FILE.search(said) else ():
         place = Path(side.workdir or ".") / quoted[2]
         if "\0" in quoted[2] or ".." in place.parts or not place.is_relative_to(tree) or place == tree:
             continue
@@ -92,9 +94,8 @@ def _reason(lacking: Lacking, side: Side, ref: str) -> tuple[str, str, bool]:
     inside = next((each for each in submodules(top, "HEAD") if lacking.path.startswith(f"{each}/")), None)
     if inside is not None:
         return (
-            f"it lies in the submodule {inside}, which a checkout of {ref} does not hold",
-            "Install what lies there for each side (--baseline-python, --candidate-python), or compare commits of "
-            "the submodule with a suite that lies in it.",
+            f"it lies in the submodule {inside}, of which the commit that {ref} wants is not here",
+            f"Fetch it: git -C {shlex.quote(inside)} fetch --all --tags",
             True,
         )
     keep = (

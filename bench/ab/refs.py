@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.ab.git import answer, git, submodules
+from bench.ab.git import answer, git, submodules, superproject
 from bench.errors import UsageError
 from bench.plan.suggest import did_you_mean
 
@@ -28,15 +28,9 @@ def _resolved(top: Path, ref: str) -> str:
 
 
 def _where(top: Path, ref: str) -> str:
-    around = _superproject(top)
+    around = superproject(top)
     place = f"{top.name}, a submodule of {around.name}" if around else top.name
     return f"there is no commit {ref!r} in {place}"
-
-
-def _superproject(top: Path) -> Path | None:
-    """The working tree that `top` is a submodule of, if it is one."""
-    around = answer(top, "rev-parse", "--show-superproject-working-tree")
-    return Path(around).resolve() if around else None
 
 
 def _instead(top: Path, ref: str, option: str) -> str:
@@ -71,7 +65,7 @@ def _other_object(top: Path, ref: str) -> str:
 
 def _of_superproject(top: Path, ref: str, option: str) -> str:
     """Where the code is a submodule's, and `ref` one of the repository around it: the commit that it wants of ours."""
-    around = _superproject(top)
+    around = superproject(top)
     if around is None or ref.startswith("-") or not top.is_relative_to(around):
         return ""
     commit = submodules(around, ref).get(top.relative_to(around).as_posix())

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.ab.git import answer, git, why_no_checkout
+from bench.ab.git import answer, git, submodules, why_no_checkout
 from bench.ab.refs import commit_of
 from bench.errors import UsageError
 
@@ -52,12 +52,14 @@ def state(top: Path) -> tuple[str | None, bool]:
 def checkouts(top: Path, refs: Sequence[str], place: Path, options: Sequence[str] = ()) -> Iterator[list[Checkout]]:
     """Each of `refs` in a folder of its own under `place` while the context lasts. `options`: that each was given by.
 
-    Raises UsageError for a ref that is none. What killed runs left of theirs is forgotten first.
+    With it its submodules, as far as they are here with the commits that it wants of them. Raises UsageError for a
+    ref that is none. What killed runs left of theirs is forgotten first.
     """
     git(top, "worktree", "prune")
     given = options or ["--baseline-ref"] * len(refs)
     commits = [commit_of(top, ref, option) for ref, option in zip(refs, given, strict=True)]
     made: list[Checkout] = []
+    inside: list[tuple[Path, Path]] = []
     try:
         for number, (ref, commit) in enumerate(zip(refs, commits, strict=True)):
             folder = place / f"{number}-{commit[:12]}"
@@ -66,8 +68,26 @@ def checkouts(top: Path, refs: Sequence[str], place: Path, options: Sequence[str
             if done.returncode != 0:
                 why = why_no_checkout(top, commit, folder, done.returncode, done.stderr)
                 raise UsageError(f"git could not check out {ref!r}: {why}")
+            inside += _add_submodules(top, commit, folder)
         yield made
     finally:
-        for each in made:
-            git(top, "worktree", "remove", "--force", "--force", str(each.folder))
-        git(top, "worktree", "prune")
+        for repository, folder in [*reversed(inside), *((each.top, each.folder) for each in made)]:
+            git(repository, "worktree", "remove", "--force", "--force", str(folder))
+            git(repository, "worktree", "prune")
+
+
+def _add_submodules(top: Path, commit: str, folder: Path) -> list[tuple[Path, Path]]:
+    """Check out each submodule of `commit` at its place below `folder`: its repository, and its folder there.
+
+    One that is not here, or lacks that commit, stays an empty folder; a model that needs it will say so.
+    """
+    made = []
+    for path, wanted in submodules(top, commit).items():
+        own, there = top / path, folder / path
+        if not (own / ".git").exists():
+            continue
+        git(own, "worktree", "prune")
+        done = git(own, *_NO_HOOKS, "worktree", "add", "--detach", "--quiet", str(there), wanted)
+        if done.returncode == 0:
+            made += [(own, there), *_add_submodules(own, wanted, there)]
+    return made

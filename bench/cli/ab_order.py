@@ -124,6 +124,7 @@ def take_order(options: dict[str, Any], folder: Path) -> Iterator[Order]:
                 header.notes.append(f"the {side} is the working tree, with changes that are not committed")
         promises = {side: promise_of(suite, made[side]) for side in SIDES}
         plans = _plans(options, suite, cases, made, promises)
+        header.notes += _submodule_note(options, made)
         header.removed += _removed(options, suite, promises)
         header.notes += _notes(plans, options)
         minutes = options["max_minutes"]
@@ -246,6 +247,17 @@ def _unlike(differences: dict[str, Any], baseline: Any, candidate: Any) -> str:
     if differences["baseline"].python != differences["candidate"].python:
         return "the sides run different installations"
     return ""
+
+
+def _submodule_note(options: dict[str, Any], differences: dict[str, Any]) -> Iterator[str]:
+    """Which repository's refs these are, where it lies in another one."""
+    from bench.ab.git import superproject
+
+    checkout = next((each.checkout for each in differences.values() if each.checkout is not None), None)
+    around = None if checkout is None else superproject(checkout.top)
+    if checkout is not None and around is not None:
+        given = " and ".join(f"--{side}-ref" for side in SIDES if options[f"{side}_ref"] is not None)
+        yield f"{given} means commits of {checkout.top.name}, a submodule of {around.name}: the measured code is there"
 
 
 def _notes(plans: tuple[Any, ...], options: dict[str, Any]) -> Iterator[str]:
