@@ -67,6 +67,21 @@ def test_a_file_that_the_own_tree_has_too_is_refused_however_it_is_opened(
         refuse_strays(str(top), str(own), opened=opened.names)
 
 
+def test_a_configuration_in_python_that_is_read_and_not_imported_is_a_file(
+    trees: tuple[Path, Path], opened: OpenedFiles
+) -> None:
+    top, own = trees
+    for tree in trees:
+        (tree / "config.py").write_text("depth = 1")
+    opened.stop()
+    opened = OpenedFiles()
+    opened.watch()
+    exec((top / "config.py").read_text(), {})
+    opened.stop()
+    with pytest.raises(CaseError, match=r"config\.py"):
+        refuse_strays(str(top), str(own), opened=opened.names)
+
+
 def test_the_working_tree_may_not_read_the_commits_files_either(trees: tuple[Path, Path], opened: OpenedFiles) -> None:
     top, own = trees
     (own / "configs" / "net.toml").read_text()

@@ -16,8 +16,7 @@ from pathlib import Path
 from bench.errors import CaseError
 
 _INSTALLED = {"site-packages", "dist-packages"}
-_CODE = (".py", ".pyc", ".so")
-_KERNELS = ("/proc/", "/sys/", "/dev/")
+_NOBODYS = ("/proc/", "/sys/", "/dev/", sysconfig.get_paths()["stdlib"])
 
 
 class OpenedFiles:
@@ -77,7 +76,7 @@ def refuse_strays(folder: str, own: str = "", spared: Iterable[str] = (), opened
                 "Commit what the suite imports, and name folders that the commit has too in `pythonpath`.",
             )
     shared = []
-    for path in _data_files(opened):
+    for path in _real_places(opened):
         if not _is_stray(path, top, free) or not path.is_file():
             continue
         there = path.relative_to(top)
@@ -104,9 +103,9 @@ def _free(top: Path, spared: Iterable[str]) -> list[Path]:
     return [each for each in places if top in each.parents]
 
 
-def _data_files(opened: Iterable[str]) -> list[Path]:
-    """The real places of what was opened and is no code: imported code is known by its module."""
-    names = [name for name in opened if not name.endswith(_CODE) and not name.startswith(_KERNELS)]
+def _real_places(opened: Iterable[str]) -> list[Path]:
+    """Where the opened files really lie, less the many that packages are made of."""
+    names = [name for name in opened if not name.startswith(_NOBODYS) and not any(map(name.count, _INSTALLED))]
     return list(dict.fromkeys(Path(name).resolve() for name in names))
 
 
