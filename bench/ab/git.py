@@ -12,14 +12,14 @@ from pathlib import Path
 
 from bench.errors import UsageError
 
-_GIT_S = 120.0
+ANSWER_S, CHECKOUT_S = 120.0, 1800.0  # a checkout may fetch what Git LFS or a partial clone keeps elsewhere
 # The folder decides which repository is meant, not a git hook that bench may run under.
 _GIT_PLACES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX")
 _NO_ROOM = ("No space left on device", "Disk quota exceeded", "File too large", "died of signal 25")
 _SIGXFSZ = getattr(signal, "SIGXFSZ", None)
 
 
-def git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def git(folder: Path, *arguments: str, limit_s: float = ANSWER_S) -> subprocess.CompletedProcess[str]:
     """`git ARGUMENTS` in `folder`, its output as text. Raises UsageError where there is no git, or it hangs."""
     environment = {key: value for key, value in os.environ.items() if key not in _GIT_PLACES} | {"LC_ALL": "C"}
     try:
@@ -28,13 +28,14 @@ def git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
             check=False,
             capture_output=True,
             stdin=subprocess.DEVNULL,
-            timeout=_GIT_S,
+            timeout=limit_s,
             env=environment | {"GIT_TERMINAL_PROMPT": "0"},
         )
     except FileNotFoundError as error:
         raise UsageError("git is not installed, so no commit can be checked out: apt install git") from error
     except subprocess.TimeoutExpired as error:
-        raise UsageError(f"git {arguments[0]} took longer than {_GIT_S:.0f} s") from error
+        what = next(each for each in arguments if each.replace("-", "").isalpha() and not each.startswith("-"))
+        raise UsageError(f"{folder}: git {what} took longer than {limit_s:.0f} s") from error
     # Names of files may hold any bytes; what is said to a person may not.
     said = done.stderr.decode("utf-8", "replace")
     return subprocess.CompletedProcess(done.args, done.returncode, os.fsdecode(done.stdout), said)

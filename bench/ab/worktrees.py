@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.ab.git import answer, git, submodules, why_no_checkout
+from bench.ab.git import CHECKOUT_S, answer, git, submodules, why_no_checkout
 from bench.ab.refs import commit_of
 from bench.errors import UsageError
 
@@ -64,7 +64,9 @@ def checkouts(top: Path, refs: Sequence[str], place: Path, options: Sequence[str
         for number, (ref, commit) in enumerate(zip(refs, commits, strict=True)):
             folder = place / f"{number}-{commit[:12]}"
             made.append(Checkout(ref, commit, top, folder.resolve()))
-            done = git(top, *_NO_HOOKS, "worktree", "add", "--detach", "--quiet", str(folder), commit)
+            done = git(
+                top, *_NO_HOOKS, "worktree", "add", "--detach", "--quiet", str(folder), commit, limit_s=CHECKOUT_S
+            )
             if done.returncode != 0:
                 why = why_no_checkout(top, commit, folder, done.returncode, done.stderr)
                 raise UsageError(f"git could not check out {ref!r}: {why}")
@@ -87,7 +89,7 @@ def _add_submodules(top: Path, commit: str, folder: Path) -> list[tuple[Path, Pa
         if not (own / ".git").exists():
             continue
         git(own, "worktree", "prune")
-        done = git(own, *_NO_HOOKS, "worktree", "add", "--detach", "--quiet", str(there), wanted)
+        done = git(own, *_NO_HOOKS, "worktree", "add", "--detach", "--quiet", str(there), wanted, limit_s=CHECKOUT_S)
         if done.returncode == 0:
             made += [(own, there), *_add_submodules(own, wanted, there)]
     return made
