@@ -240,7 +240,7 @@ def test_a_file_that_a_commit_opens_in_the_working_tree_refuses_its_number(repos
     assert done.returncode == 3, done.stderr
     failure = report(repository)["cases"][0]["failure"]
     assert failure["side"] == "baseline"
-    assert "it opened suite.toml of the working tree" in failure["message"]
+    assert "it opened suite.toml from the working tree" in failure["message"]
 
 
 def test_inputs_that_differ_between_the_sides_end_a_case_before_it_is_judged(repository: Path) -> None:

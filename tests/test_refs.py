@@ -100,6 +100,7 @@ def test_a_branch_of_the_remote_that_was_not_fetched_is_named_with_the_command(u
         ("--upload-pack=x", "there is no commit '--upload-pack=x'"),
         ("HEAD:net.py", "It names a file"),
         ("HEAD^{tree}", "It names a folder"),
+        ("main~3", "main has no such ancestor"),
         ("main^{/no such words}", "there is no commit"),
     ],
 )
@@ -209,7 +210,7 @@ def no_checkout(folder: Path, place: Path, bytes_a_file: int | None = None) -> s
 def test_a_full_disk_is_told_as_one(tmp_path: Path) -> None:
     folder = made(tmp_path / "repository", **{"big.txt": "x" * 200_000})
     text = no_checkout(folder, tmp_path / "place", 65_536)
-    assert "there is no room" in text
+    assert "its files do not fit in" in text
     assert str(tmp_path / "place") in text
     assert "signal" not in text
 

@@ -63,7 +63,7 @@ def test_a_file_that_the_own_tree_has_too_is_refused_however_it_is_opened(
         with open(names[way]):  # noqa: PTH123 - by bytes, too, as models do
             pass
     monkeypatch.chdir(own)
-    with pytest.raises(CaseError, match=r"it opened configs/net\.toml of the working tree"):
+    with pytest.raises(CaseError, match=r"it opened configs/net\.toml from the working tree"):
         refuse_strays(str(top), str(own), opened=opened.names)
 
 
@@ -86,7 +86,7 @@ def test_the_working_tree_may_not_read_the_commits_files_either(trees: tuple[Pat
     top, own = trees
     (own / "configs" / "net.toml").read_text()
     assert refuse_strays(str(top), str(own), opened=opened.names) == []
-    with pytest.raises(CaseError, match="of the other side's commit"):
+    with pytest.raises(CaseError, match="from the other side's commit"):
         refuse_strays(str(own), opened=opened.names)
 
 
@@ -94,7 +94,7 @@ def test_a_file_that_the_commit_lacks_is_shared_and_said_to_be(trees: tuple[Path
     top, own = trees
     (top / "ignored.bin").read_text()
     (note,) = refuse_strays(str(top), str(own), opened=opened.names)
-    assert note.startswith("ignored.bin is read from the working tree")
+    assert note.startswith("ignored.bin was read from the working tree")
 
 
 def test_what_is_nobodys_may_lie_below_the_other_tree(trees: tuple[Path, Path]) -> None:

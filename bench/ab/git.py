@@ -84,13 +84,13 @@ def why_no_checkout(top: Path, commit: str, place: Path, returncode: int, said: 
     """What kept git from checking a commit out under `place`, and what to do, as one paragraph."""
     if any(words in said for words in _NO_ROOM) or (_SIGXFSZ is not None and returncode in (-_SIGXFSZ, 128 + 25)):
         return (
-            f"there is no room for its files in {place.parent}: the disk, a quota or the limit of a file's size "
-            "(ulimit -f) is reached. Make room, or name another folder by TMPDIR."
+            f"its files do not fit in {place.parent}: the disk is full, or a quota or the limit on the size of a file "
+            "(ulimit -f) was reached. Make room, or set TMPDIR to another folder."
         )
     if _has_attribute(top, commit, "filter=lfs") and re.search(r"filter|smudge|lfs|hung up", said):
         missing = "git-lfs, which is not installed" if shutil.which("git-lfs") is None else "git-lfs, which failed"
         return (
-            f"it keeps files in Git LFS, and filling them in needs {missing} (git says: {last_line(said)}). "
+            f"it keeps files in Git LFS, and checking them out needs {missing} (git says: {last_line(said)}). "
             "Install it, then `git lfs install` and `git lfs pull`; where no model reads those files, "
             "GIT_LFS_SKIP_SMUDGE=1 leaves them out."
         )

@@ -130,9 +130,7 @@ def _with_pointers(failure: SideFailure, side: Side, ref: str) -> tuple[SideFail
     names = answer(Path(side.tree), "ls-files", "-z", ":(attr:filter=lfs)").split("\0")
     for name in filter(None, names):
         if (Path(name).name in said or "invalid load key, 'v'" in said) and _is_pointer(Path(side.tree) / name):
-            hint = (
-                f"In {ref}, {name} is a pointer of Git LFS, without its content: `git lfs pull`, with git-lfs set up."
-            )
+            hint = f"In {ref}, {name} is only a Git LFS pointer: install git-lfs, and run `git lfs pull`."
             return failure.model_copy(update={"advice": f"{hint} {failure.advice}".strip()}), True
     return failure, False
 

@@ -35,7 +35,7 @@ class Promise:
             return f"the suite of {self.ref} has no such case"
         then, now = _written(self.suite, case), _written(ruler, case)
         changed = [f"{key} {then.get(key)!r} → {now.get(key)!r}" for key in now if then.get(key) != now.get(key)]
-        return f"the suite of {self.ref} builds {case.model} otherwise ({'; '.join(changed)})" if changed else ""
+        return f"the suite of {self.ref} builds {case.model} differently ({'; '.join(changed)})" if changed else ""
 
 
 def promise_of(suite: Suite, difference: Difference) -> Promise | None:
@@ -69,7 +69,7 @@ def removed(
     kept = {case.id for case in ruler.cases}
     if candidate is not None and candidate.suite is not None:
         kept |= {case.id for case in candidate.suite.cases}
-    why = f"{baseline.ref} has it, and the suite has it no more: nothing was compared"
+    why = f"the suite of {baseline.ref} has it, and this one no longer does: nothing was compared"
     return [(case, why) for case in chosen if case.id not in kept]
 
 

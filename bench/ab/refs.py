@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from bench.ab.git import answer, git, submodules, superproject
@@ -11,7 +12,7 @@ from bench.plan.suggest import did_you_mean
 
 def commit_of(top: Path, ref: str, option: str = "--baseline-ref") -> str:
     """The commit that `ref` means in the repository at `top`. Raises UsageError where it means none, or two."""
-    found = answer(top, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+    found = _resolved(top, ref)
     both = {kind: _resolved(top, f"refs/{kind}/{ref}") for kind in ("heads", "tags")}
     if all(both.values()) and len(set(both.values())) == 2:
         raise UsageError(
@@ -59,6 +60,9 @@ def _other_object(top: Path, ref: str) -> str:
     said = git(top, "rev-parse", "--verify", ref).stderr
     if "short" in said and "is ambiguous" in said:
         return f"More than one hash begins with {ref}: write more of it."
+    steps = re.fullmatch(r"(.+?)(?:[~^]\d*)+", ref)
+    if steps and _resolved(top, steps[1]) and answer(top, "rev-parse", "--is-shallow-repository") == "false":
+        return f"{steps[1]} has no such ancestor: its whole history is here, and it is shorter."
     kind = {"tree": "a folder", "blob": "a file"}.get(answer(top, "cat-file", "-t", ref))
     return f"It names {kind}, and a commit is wanted." if kind else ""
 

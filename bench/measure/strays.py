@@ -63,7 +63,7 @@ def refuse_strays(folder: str, own: str = "", spared: Iterable[str] = (), opened
         return []
     top = Path(folder)
     free = _free(top, (*spared, own))
-    whose = "the working tree" if own else "the other side's commit"
+    whose, mine = ("the working tree", "the commit") if own else ("the other side's commit", "the working tree")
     for name, module in sorted(sys.modules.items()):
         origin = getattr(module, "__file__", None)
         if not isinstance(origin, str) or not Path(origin).is_absolute():  # torch.classes has `_classes.py`
@@ -72,7 +72,7 @@ def refuse_strays(folder: str, own: str = "", spared: Iterable[str] = (), opened
             continue
         if _is_stray(Path(origin).resolve(), top, free):
             raise CaseError(
-                f"{name} was loaded from {whose}, not from the tree that this side was to be",
+                f"{name} was loaded from {whose}, not from {mine} that this side measures",
                 "Commit what the suite imports, and name folders that the commit has too in `pythonpath`.",
             )
     shared = []
@@ -82,7 +82,7 @@ def refuse_strays(folder: str, own: str = "", spared: Iterable[str] = (), opened
         there = path.relative_to(top)
         if not own or (Path(own) / there).exists():
             raise CaseError(
-                f"it opened {there} of {whose}, not the file of the tree that this side was to be",
+                f"it opened {there} from {whose}, not from {mine} that this side measures",
                 "Let the model find the file from the working directory or from its own module "
                 "(Path(__file__).parent), not by an absolute path or a variable that names one tree.",
             )
@@ -111,5 +111,6 @@ def _real_places(opened: Iterable[str]) -> list[Path]:
 
 def _shared_words(shared: Sequence[str], whose: str) -> str:
     more = f" and {len(shared) - 3} more files" if len(shared) > 3 else ""
-    verb = "is" if len(shared) == 1 else "are"
-    return f"{', '.join(shared[:3])}{more} {verb} read from {whose}, for the commit has none there: both sides share it"
+    was, them = ("was", "it") if len(shared) == 1 else ("were", "them")
+    names = f"{', '.join(shared[:3])}{more}"
+    return f"{names} {was} read from {whose}, because the commit has no such file: both sides share {them}"
