@@ -24,7 +24,7 @@ from bench.errors import OutputError
 from bench.explain.profile import compare_profiles
 from bench.judge.outputs import compare_outputs
 from bench.judge.pairs import Rule
-from bench.measure.pairs import PairPlan
+from bench.measure.pair_plan import PairPlan
 from bench.measure.turns import UNCOUNTED_ROUNDS
 from bench.plan.case import Case
 from bench.plan.side import Side

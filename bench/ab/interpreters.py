@@ -7,7 +7,8 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 
 from bench.measure.launch import Message
-from bench.measure.pairs import PAIRS_PER_PARENT, PairPlan, RingStarter
+from bench.measure.pair_plan import PairPlan
+from bench.measure.pairs import PAIRS_PER_PARENT, RingStarter
 from bench.measure.ring import Interpreter, Ring
 from bench.measure.rounds import PADDING_BYTES
 

@@ -20,16 +20,8 @@ from bench.errors import LaunchError
 from bench.explain.profile import compare_profiles
 from bench.judge import pairs as judge
 from bench.measure.launch import Message
-from bench.measure.pairs import (
-    Noise,
-    PairPlan,
-    PairSeen,
-    RingStarter,
-    SideName,
-    Stage,
-    measure_alone,
-    measure_pair,
-)
+from bench.measure.pair_plan import PairPlan
+from bench.measure.pairs import Noise, PairSeen, RingStarter, SideName, Stage, measure_alone, measure_pair
 from bench.report.ab import AbCase, PairRecord
 
 PROFILE_LAPS = 7

@@ -19,7 +19,8 @@ from bench.ab.run import CasePlan, Event, Outside, PairDone, Run
 from bench.errors import CaseError
 from bench.judge import others
 from bench.judge import pairs as judge
-from bench.measure.pairs import Alone, PairPlan, SideName, measure_alone
+from bench.measure.pair_plan import PairPlan
+from bench.measure.pairs import Alone, SideName, measure_alone
 from bench.report.selfcheck import Arm, ArmKind, GateRun
 
 

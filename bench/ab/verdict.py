@@ -11,7 +11,8 @@ from typing import Any
 from bench.ab.lacking import with_cause
 from bench.judge import pairs as judge
 from bench.judge.outputs import compare_outputs
-from bench.measure.pairs import PairPlan, Stage
+from bench.measure.pair_plan import PairPlan
+from bench.measure.pairs import Stage
 from bench.plan.case import Case
 from bench.report.ab import (
     AbCase,

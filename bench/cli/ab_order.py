@@ -192,7 +192,7 @@ def _plans(
 ) -> tuple[Any, ...]:
     from bench.ab.run import CasePlan
     from bench.ab.sides import name_of, pair_up
-    from bench.measure.pairs import PairPlan, cores_for
+    from bench.measure.pair_plan import PairPlan, cores_for
 
     seed = suite.measure.seed if options["seed"] is None else options["seed"]
     refs = {side: options[f"{side}_ref"] for side in SIDES if options[f"{side}_ref"] is not None}

@@ -87,7 +87,7 @@ def command(manner: Manner, /, **options: Any) -> int:
 
 
 def _plan(options: dict[str, Any]) -> Any:
-    from bench.measure.pairs import PairPlan, cores_for
+    from bench.measure.pair_plan import PairPlan, cores_for
     from bench.plan.case import Case, Timeouts
     from bench.plan.side import Side
 

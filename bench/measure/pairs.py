@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import random
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -19,56 +18,21 @@ from typing import Any, Literal, Protocol
 from bench.groups import two_groups
 from bench.measure import failures
 from bench.measure.launch import Message
+from bench.measure.pair_plan import PairPlan
 from bench.measure.ring import Interpreter, Ring
 from bench.measure.steady import WarmUpRule
 from bench.measure.turns import UNCOUNTED_ROUNDS, Seat
 from bench.measure.worker import Request
-from bench.plan.case import Timeouts
 from bench.plan.side import Side
 from bench.report.ab import PairRecord, SideFailure
 
 MEMORY_FLOOR_BYTES = 1 << 20  # allocators move in such steps: smaller differences are not a model's
 PAIRS_PER_PARENT = 5  # then new interpreters, with other address layouts
 PADDING_BYTES = 1 << 16
-_ROLES = ("baseline", "candidate", "null")
 _LETTERS = {"baseline": "B", "candidate": "C", "null": "N"}
 
 Stage = Literal["screen", "confirm"]
 SideName = Literal["baseline", "candidate"]
-
-
-@dataclass(frozen=True)
-class PairPlan:
-    """One case of both sides, and how its pairs are made.
-
-    turn_ns: wanted length of one turn · side_ns: of all turns of one side in one pair · settle_ns: calls before the
-    first turn · cores: CPUs that all processes share, empty for any · cache: folder of a side's compile cache.
-    """
-
-    baseline: Side
-    candidate: Side
-    timeout: Timeouts = field(default_factory=Timeouts)
-    null_arm: bool = True
-    turn_ns: int = 5_000_000
-    side_ns: int = 600_000_000
-    settle_ns: int = 150_000_000
-    cores: tuple[int, ...] = ()
-    seed: int = 0
-    caches: Mapping[str, str] = field(default_factory=dict)
-
-    def sides(self) -> dict[str, Side]:
-        """Role to side; the null arm is a second baseline."""
-        roles = _ROLES if self.null_arm else _ROLES[:2]
-        return {role: self.candidate if role == "candidate" else self.baseline for role in roles}
-
-    def interpreters(self) -> tuple[Interpreter, ...]:
-        """What its processes are forked from: one parent for all of them, or else one for each.
-
-        Processes of one parent share memory, and so keep it warm for each other. That is fair where all do, not where
-        the baseline shares with its second and the candidate is alone.
-        """
-        each = tuple(side.interpreter for side in self.sides().values())
-        return each[:1] if len(set(each)) == 1 else each
 
 
 @dataclass(frozen=True)
@@ -103,17 +67,6 @@ class Noise(Protocol):
 
 
 RingStarter = Callable[[Sequence[Interpreter], int, Mapping[str, str]], Ring]
-
-
-def cores_for(threads: int | None, device: str) -> tuple[int, ...]:
-    """The CPUs that both sides are kept to: as many as the case has threads, the last ones this process may use.
-
-    Empty, for any, where the case leaves its threads to torch, wants all CPUs, or runs on an accelerator.
-    """
-    if threads is None or device != "cpu" or not hasattr(os, "sched_getaffinity"):
-        return ()
-    allowed = sorted(os.sched_getaffinity(0))
-    return tuple(allowed[-threads:]) if threads < len(allowed) else ()
 
 
 def measure_pair(
