@@ -104,6 +104,7 @@ def test_a_suite_without_the_section_says_so(folder: Path) -> None:
         (SUITE + TARGET + "76", "write 0.76 for 76 %"),
         (SUITE.replace("limit = 100", "limit = 0"), "accuracy.limit"),
         (SUITE.replace("seeds = [1, 2]", "seed = 1"), "accuracy.seed"),
+        (SUITE.replace("seeds = [1, 2]", 'class_order = "size"'), "accuracy.class_order"),
     ],
 )
 def test_mistakes_in_the_section_are_named(
@@ -128,7 +129,7 @@ def preprocess(image):
 
 
 @pytest.mark.real
-def test_a_real_model_is_counted_right_to_the_image(folder: Path) -> None:
+def test_a_real_model_is_counted_right_to_the_image(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "brightness.py").write_text(MODEL)
     shades = {"0": [0, 20, 60, 200], "1": [255, 230, 180]}  # one of the dark folder is bright
     for name, greys in shades.items():
@@ -136,13 +137,20 @@ def test_a_real_model_is_counted_right_to_the_image(folder: Path) -> None:
         for grey in greys:
             Image.new("RGB", (40, 30), (grey,) * 3).save(folder / "images" / name / f"{grey}.png")
     (folder / "images" / "1" / "broken.png").write_bytes(b"not an image")
+    (folder / "images" / "1" / "photo.heic").write_bytes(b"not looked at")
+    for name in ("0", "1"):  # as text, 10 is before 9
+        (folder / "images" / name).rename(folder / "images" / {"0": "10", "1": "9"}[name])
     (folder / "suite.toml").write_text(
         'schema = 1\nname = "real"\npythonpath = ["."]\n[matrix]\nmodel = ["light"]\nbatch_size = [4]\n'
         'mode = ["eager", "torchscript"]\n[measure]\nrounds = 1\nmax_seconds = 0.05\nmin_samples = 3\n'
-        '[accuracy]\ndata = "images"\n'
+        '[accuracy]\ndata = "images"\nclass_order = "text"\n'
         '[models.light]\nfactory = "brightness:build"\npreprocess = "brightness:preprocess"\n'
     )
     assert call(["run", "-s", "suite.toml", "-o", "out.json"], Manner()) == 0
     for result in json.loads((folder / "out.json").read_text())["results"]:
         counted = result["accuracy"]
         assert (counted["images"], counted["top1"], counted["top5"], counted["unreadable"]) == (7, 6, 7, 1)
+        passed, broken = counted["notes"]
+        assert passed.startswith("1 file passed over: 1 .heic")
+        assert "9/broken.png: this is text, not an image" in broken
+    assert "1 file passed over: 1 .heic" in capsys.readouterr().out

@@ -50,23 +50,21 @@ def _count(paths: list[Path], passed_over: Counter[str]) -> int:
     """How many images there are; other files are counted and said. Raises UsageError for a folder without one."""
     from bench.classify import sources_in
     from bench.core.image_files import in_words
+    from bench.plan.names import readable
 
     total = 0
     for path in paths:
         over: Counter[str] = Counter()
         found = sum(1 for _ in sources_in([path], over))
         if not found:
-            nothing = f"there is no image in {path} or below it. Images are known by their suffix: .jpg, .png …"
-            raise UsageError(f"{nothing} {_sentence(in_words(over))}".strip())
+            nothing = f"there is no image in {readable(str(path))} or below it."
+            known = "Images are known by their suffix: .jpg, .png …"
+            raise UsageError(" ".join([nothing, known, *([f"{in_words(over)}."] if over else [])]))
         passed_over.update(over)
         total += found
     if passed_over:
         warn(in_words(passed_over))
     return total
-
-
-def _sentence(words: str) -> str:
-    return f"{words}." if words else ""
 
 
 def _classifier(total: int, options: dict[str, Any]) -> tuple[Any, list[str]]:

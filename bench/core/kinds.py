@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.plan.names import readable
+
 HEIF = "a HEIF picture (HEIC), as phones take them"
 HEIF_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
 RAW_SUFFIXES = frozenset(
@@ -79,12 +81,12 @@ _FETCH = "The download did not bring the picture: fetch it again."
 _FORMS = ("JPEG, PNG, WebP, TIFF … are.", "this is not an image in a known format")
 
 
-def what_it_is(name: str, data: bytes, readable: Collection[str]) -> tuple[str, str]:
+def what_it_is(name: str, data: bytes, formats: Collection[str]) -> tuple[str, str]:
     """A sentence on what a file is that cannot be opened, as far as its first bytes tell, and what to do.
 
-    readable: Pillow's names of the formats that it reads here. A file that begins as one of them is damaged.
+    formats: Pillow's names of the formats that it reads here. A file that begins as one of them is damaged.
     """
-    begun = next((form for form, start in _READABLE if form in readable and re.match(start, data, re.DOTALL)), None)
+    begun = next((form for form, start in _READABLE if form in formats and re.match(start, data, re.DOTALL)), None)
     if data[:4] in _TIFF and (data[8:10] == b"CR" or Path(name).suffix.lower() in RAW_SUFFIXES):
         return f"this is {_RAW}", _DEVELOP
     if begun is not None:
@@ -162,4 +164,4 @@ def _written(data: bytes) -> tuple[str, str] | None:
 def by_suffix(name: str) -> str:
     """How files that are passed over are counted: by their suffix, in small letters."""
     suffix = Path(name).suffix.lower()
-    return suffix if 1 < len(suffix) <= 12 else "without a suffix"
+    return readable(suffix) if 1 < len(suffix) <= 12 else "without a suffix"
