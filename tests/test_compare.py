@@ -25,7 +25,6 @@ from builders import (
 from handmade import ON_CPU, a_case, a_result, a_round, compiled
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import JsonValue
 from stored import COMPILED, EAGER, SCRIPTED, report_of, result_near, rounds_near, stored, two
 
 from bench.cli import Manner, call
@@ -343,8 +342,7 @@ def test_targets_are_judged_alike_by_a_lean_reading(metric: str, processes: int)
     rounds = [make_round(number, 24.2 * (1 + number / 100)) for number in range(1, processes + 1)]
     report = report_of(result_near(EAGER, 24.2, rounds=rounds))
     bound: dict[str, float] = {"min": 30} if metric.startswith("throughput") else {"max": 26}
-    targets: list[dict[str, JsonValue]] = [{"where": {}, "metric": metric, **bound}]
-    report = report.model_copy(update={"suite": report.suite.model_copy(update={"targets": targets})})
+    report = report.model_copy(update={"suite": make_suite(targets=[{"where": {}, "metric": metric, **bound}])})
     lean = lean_report(report.model_dump_json(by_alias=True), "x", [P50], with_targets=True)
     wanted = [Target(where={}, metric=metric, **bound)]
     assert judge(wanted, lean.results) == judge(wanted, report.results)

@@ -27,6 +27,7 @@ from builders import (
     make_report,
     make_result,
     make_round,
+    make_suite,
     make_target,
     mixed_report,
 )
@@ -298,7 +299,7 @@ def test_a_gate_has_the_worst_of_a_cases_limits_and_targets() -> None:
 def test_a_missed_target_of_the_candidate_fails_its_case() -> None:
     before, _ = two_reports()
     target = {"where": {"batch_size": 1}, "metric": "latency.p50_ms", "max": 1.0}
-    after = before.model_copy(update={"suite": before.suite.model_copy(update={"targets": [target]})})
+    after = before.model_copy(update={"suite": make_suite(targets=[target])})
     record = of_gate(gate(Named("old", before), Named("new", after), [parse_limit("latency.p50_ms:5%")]), after)
     assert (record.outcomes[0].verdict, record.outcomes[0].word) == ("failed", "missed")
     assert "missed: latency.p50_ms 20.1 ms" in record.outcomes[0].message
@@ -778,7 +779,7 @@ def test_each_broken_document_is_refused_in_one_paragraph(text: str, says: str) 
 
 def test_a_document_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "image.json").write_bytes(b"\xff\xfe\x00")
-    for path, says in [("none.json", "no such file"), ("image.json", "UTF-8"), (".", "directory")]:
+    for path, says in [("none.json", "no such file"), ("image.json", "UTF-8"), (".", "a folder, not a report")]:
         with pytest.raises(ReportError, match=says):
             read_any(tmp_path / path)
 

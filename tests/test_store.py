@@ -109,7 +109,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "image.json").write_bytes(b"\xff\xfe\x00")
     for path, says in [
         (tmp_path / "none.json", "no such file"),
-        (tmp_path, "directory"),
+        (tmp_path, "a folder, not a report"),
         (tmp_path / "image.json", "UTF-8"),
     ]:
         with pytest.raises(ReportError, match=says) as caught:

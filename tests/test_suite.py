@@ -323,7 +323,7 @@ def test_without_torchvision_any_name_may_be_a_model() -> None:
         ("a = 1".encode("utf-16"), "1: is not UTF-8 (found UTF-16)"),
         (b"a = " + b"[" * 5000, " tables or lists stand more than 64 deep"),
         (b"[" + b".".join([b"a"] * 5000) + b"]", " tables or lists stand more than 64 deep"),
-        (b"a = " + b"9" * 5000, " is not valid TOML: "),
+        (b"a = " + b"9" * 5000, " holds a whole number of more than 64 bits"),
         (b"a = 0x" + b"f" * 5000, " holds a whole number of more than 64 bits"),
         (b"#" * 16_000_001, " is larger than 16 MB"),
     ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import click
 
 from bench.cli import Manner, manners
 from bench.cli.export_option import export_to, keep_files, write_exports
+from bench.cli.reports import name_of, text_of
 
 
 @click.command()
@@ -38,11 +38,11 @@ def command(manner: Manner, format: str, report: str, output: str | None) -> int
     """
     from bench.cli.ab import refuse_bigger
     from bench.report.ab import AbReport
-    from bench.report.documents import parse_any, read_any
+    from bench.report.documents import parse_any
 
     export = export_to(format, output)
     keep_files([export], [] if report == "-" else [Path(report)])
-    read = parse_any(sys.stdin.read(), "standard input") if report == "-" else read_any(Path(report))
+    read = parse_any(text_of(report), name_of(report))
     if isinstance(read, AbReport):
         refuse_bigger([export])
     return write_exports(lambda: record_of(read), [export], manner.quiet)

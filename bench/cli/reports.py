@@ -28,15 +28,12 @@ def read(name: str, metrics: Collection[str] | None, with_targets: bool = False)
 
 def text_of(name: str) -> str:
     """The text of the file `name`, or of standard input. Raises ReportError where it cannot be read."""
-    if name == STDIN:
-        return sys.stdin.read()
-    try:
-        return Path(name).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        from bench.report.store import read_report
+    from bench.report import store
 
-        read_report(Path(name))  # says what is wrong with the file
-        raise
+    if name != STDIN:
+        return store.text_of(Path(name))
+    data = getattr(sys.stdin, "buffer", None)  # a stand-in, in tests and notebooks, may hold text alone
+    return sys.stdin.read() if data is None else store.text_in(iter(lambda: data.read(1 << 20), b""), name_of(name))
 
 
 @contextmanager

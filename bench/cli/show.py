@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import click
 
 from bench.cli import Manner, json_option, manners
+from bench.cli.reports import name_of, text_of
 
 
 @click.command()
@@ -18,10 +16,10 @@ from bench.cli import Manner, json_option, manners
 def command(manner: Manner, report: str) -> None:
     """Print a report again, of a run, of A against B or of a selfcheck, from its file; - reads standard input."""
     from bench.report.ab import AbReport
-    from bench.report.documents import parse_any, read_any
+    from bench.report.documents import parse_any
     from bench.report.selfcheck import SelfCheck
 
-    read = parse_any(sys.stdin.read(), "standard input") if report == "-" else read_any(Path(report))
+    read = parse_any(text_of(report), name_of(report))
     if manner.json:
         click.echo(read.model_dump_json(by_alias=True))
         return

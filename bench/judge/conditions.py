@@ -110,8 +110,9 @@ class Conditions:
         found = [] if ours.name == theirs.name else [self._difference("suite.name", theirs.name, ours.name)]
         if ours.name == theirs.name and ours.sha256 != theirs.sha256:
             found.append(self._difference("suite.sha256", theirs.sha256[:12], ours.sha256[:12]))
-        for name in sorted(ours.measure.keys() | theirs.measure.keys()):
-            one, other = theirs.measure.get(name), ours.measure.get(name)
+        settings, those = ours.measure.model_dump(), theirs.measure.model_dump()
+        for name in sorted(settings.keys() | those.keys()):
+            one, other = those.get(name), settings.get(name)
             if one != other and name not in ("timeout", "seed"):
                 found.append(self._difference(f"measure.{name}", one, other))
         return tuple(found)
@@ -125,7 +126,7 @@ class Conditions:
         if model not in self._models:
             self._models[model] = self._of_models(model)
         found = [*self._environments[pair], *self._models[model]]
-        seeds = tuple(report.suite.measure.get("seed") for report in (self.base, self.new))
+        seeds = tuple(report.suite.measure.seed for report in (self.base, self.new))
         if seeds[0] != seeds[1]:
             found.append(self._difference("measure.seed", *seeds))
         if base.weights != new.weights and base.weights is not None and new.weights is not None:
@@ -214,9 +215,9 @@ def unused_allowances(allow: Sequence[str], differences: Sequence[Difference]) -
 def _spec(report: Report, model: str) -> Mapping[str, Any]:
     """How the model comes to be, less its weights: the result itself says which it had, with their hash."""
     spec = report.suite.models.get(model)
-    if not isinstance(spec, dict):
+    if spec is None:
         return {}
-    return {name: value for name, value in spec.items() if name != "weights" and value not in (None, {})}
+    return {name: value for name, value in spec.model_dump().items() if name != "weights" and value not in (None, {})}
 
 
 def _arrow(says: str) -> str:

@@ -24,12 +24,12 @@ from bench.judge.ratios import EXACT, OF_ZERO, difference, ratio, undecided, wel
 from bench.judge.sides import Named, Side, ended, need_common_cases, side, side_warnings
 from bench.judge.targets import judge
 from bench.metrics import METRICS, with_unit
-from bench.plan.case import Case
+from bench.plan.case import AXES, Case
 from bench.plan.suggest import one_of
 from bench.plan.suite import Target
 from bench.report.ab import Ratio
 from bench.report.processes import Measured, measured
-from bench.report.schema import FAILED, CaseRecord, Reading, Report, Result, TargetVerdict
+from bench.report.schema import FAILED, CaseRecord, Reading, Report, Result, TargetRecord, TargetVerdict
 
 GateVerdict = Literal["pass", "regression", "inconclusive", "not comparable", "missing", "failed", "new"]
 Overall = Literal["pass", "fail", "inconclusive", "not comparable"]
@@ -124,7 +124,7 @@ def gate(baseline: Named, candidate: Named, limits: Sequence[Limit], allow: Sequ
         checks=tuple(checks),
         targets=tuple(targets),
         verdict=_overall(checks, targets),
-        warnings=(*side_warnings(sides), *unused_allowances(allow, differences)),
+        warnings=(*side_warnings(sides), *_unjudged(candidate), *unused_allowances(allow, differences)),
     )
 
 
@@ -253,15 +253,28 @@ def _fewest(seen: int, decides: Callable[[int], bool]) -> int | None:
 def _targets(report: Report) -> list[TargetVerdict]:
     """The suite's own targets on the cases they name; eager's results are kept, for speed-ups are against them."""
     targets = [
-        Target(where=each["where"], metric=each["metric"], max=each.get("max"), min=each.get("min"))
+        Target(where=each.where, metric=each.metric, max=each.max, min=each.min)
         for each in report.suite.targets
-        if each.get("metric") in METRICS
+        if _is_judged(each)
     ]
     wanted = [result for result in report.results if any(_matches(result, target.where) for target in targets)]
     models = {result.case.model for result in wanted}
     partners = [each for each in report.results if each.case.mode == "eager" and each.case.model in models]
     ids = {result.case.id for result in (*wanted, *partners)}
     return judge(targets, [result for result in report.results if result.case.id in ids])
+
+
+def _is_judged(target: TargetRecord) -> bool:
+    """Whether this version knows all that the target names; a newer one may have asked for more."""
+    return target.metric in METRICS and target.where.keys() <= set(AXES)
+
+
+def _unjudged(candidate: Named) -> list[str]:
+    return [
+        f"{candidate.name}: its target on {each.metric} is not judged: it names what this version does not know."
+        for each in candidate.report.suite.targets
+        if not _is_judged(each)
+    ]
 
 
 def _matches(result: Result, where: Mapping[str, object]) -> bool:

@@ -47,6 +47,7 @@ _EXAMPLES = {
     "matrix": '[matrix] with model = ["resnet50"]',
     "model": 'model = ["resnet50"]',
     "metric": 'metric = "latency.p50_ms"',
+    "data": 'data = "FOLDER or CSV", labelled images beside this file',
 }
 _TABLES: dict[str, type[BaseModel]] = {
     "matrix": MatrixTable,
@@ -90,7 +91,7 @@ def dotted(place: Place) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            key = part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else repr(part)
+            key = part if re.fullmatch(r"[A-Za-z0-9_-]{1,60}", part) else shown(part)
             text += f".{key}" if text else key
     return text
 

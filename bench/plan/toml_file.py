@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import SuiteError
+from bench.plan.files import NotText, chunks, text_of_chunks
 
 MAX_BYTES = 16_000_000
 MAX_DEPTH = 64  # tables and lists within one another
+_TOO_LARGE = "holds a whole number of more than 64 bits, which TOML does not have; write a smaller one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,10 @@ def read_toml(path: Path) -> TomlFile:
         document = tomllib.loads(text)
     except RecursionError:
         raise SuiteError([f"{path}: {_too_deep()}"]) from None
-    except ValueError as error:  # TOMLDecodeError, or a number with thousands of digits
+    except tomllib.TOMLDecodeError as error:
         raise SuiteError([_syntax(path, str(error))]) from error
+    except ValueError as error:  # Python refuses to read a number of thousands of digits
+        raise SuiteError([f"{path}: {_TOO_LARGE}"]) from error
     problem = _unfit(document)
     if problem:
         raise SuiteError([f"{path}: {problem}"])
@@ -43,13 +47,16 @@ def read_toml(path: Path) -> TomlFile:
 
 
 def _bytes(path: Path) -> bytes:
+    data = b""
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        for chunk in chunks(path):
+            data += chunk
+            if len(data) > MAX_BYTES:
+                raise SuiteError(
+                    [f"{path}: is larger than {MAX_BYTES // 1_000_000} MB, which no suite is; name another file"]
+                )
     except (OSError, ValueError) as error:
         raise SuiteError([f"{path}: {_why_unreadable(error)}"]) from error
-    if len(data) > MAX_BYTES:
-        raise SuiteError([f"{path}: is larger than {MAX_BYTES // 1_000_000} MB, which no suite is; name another file"])
     return data
 
 
@@ -62,17 +69,15 @@ def _why_unreadable(error: OSError | ValueError) -> str:
         return "cannot be read: permission denied; give yourself the right to read it (chmod u+r)"
     if isinstance(error, OSError) and error.errno == errno.ELOOP:
         return "is a link that leads back to itself; remove it, or point it at a file"
-    reason = error.strerror if isinstance(error, OSError) else str(error)
+    reason = (isinstance(error, OSError) and error.strerror) or str(error)
     return f"cannot be read: {reason}; name another file"
 
 
 def _text(path: Path, data: bytes) -> str:
     try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        found = "UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else f"byte 0x{data[error.start]:02x}"
-        raise SuiteError([f"{path}:{line}: is not UTF-8 (found {found}); save it as UTF-8"]) from error
+        return text_of_chunks([data])
+    except NotText as error:
+        raise SuiteError([f"{path}:{error.line}: is not UTF-8 (found {error}); save it as UTF-8"]) from error
 
 
 def _syntax(path: Path, message: str) -> str:
@@ -96,7 +101,7 @@ def _unfit(document: dict[str, Any]) -> str | None:
         elif isinstance(value, list):
             rest.extend((inner, depth + 1) for inner in value)
         elif isinstance(value, int) and not -(2**63) <= value < 2**63:
-            return "holds a whole number of more than 64 bits, which TOML does not have; write a smaller one"
+            return _TOO_LARGE
     return None
 
 

@@ -6,7 +6,6 @@ refused in the store's words.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from bench.errors import ReportError
 from bench.report.ab import AB_SCHEMA, AbReport
 from bench.report.schema import Report
 from bench.report.selfcheck import SELFCHECK_SCHEMA, SelfCheck
-from bench.report.store import damaged, parse_report, text_of
+from bench.report.store import damaged, named, parse_json, report_from, text_of
 
 Document = Report | AbReport | SelfCheck
 # Kind to what it is called, its schema, and its class.
@@ -41,25 +40,22 @@ def read_selfcheck(path: Path) -> SelfCheck:
 
 def parse_any(text: str, name: str) -> Document:
     """The document in `text`; `name` is what errors call it."""
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError):
-        return parse_report(text, name)  # says where it breaks off
+    data = parse_json(text, name)
     kind = data.get("kind") if isinstance(data, dict) else None
     if kind is None:
-        return parse_report(text, name)
+        return report_from(data, name)
     if not isinstance(kind, str) or kind not in _KINDS:
         raise ReportError(
-            f"{name}: a document of kind {kind!r}, which this version does not know. "
+            f"{name}: a document of kind {named(kind)}, which this version does not know. "
             "Name a file that `bench run`, `bench ab` or `bench selfcheck` wrote."
         )
     word, schema, made_of = _KINDS[kind]
     if data.get("schema") != schema:
         raise ReportError(
-            f"{name}: {word} of schema {data.get('schema')!r}; this version reads schema {schema}. "
+            f"{name}: {word} of schema {named(data.get('schema'))}; this version reads schema {schema}. "
             "Open it with the version that wrote it, or measure again."
         )
     try:
         return made_of.model_validate(data)
     except ValidationError as error:
-        raise damaged(name, error) from error
+        raise damaged(name, data, error) from error

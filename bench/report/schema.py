@@ -11,9 +11,10 @@ kept; `metrics` is derived from them (report/derive.py) and recomputed by anythi
 from __future__ import annotations
 
 from collections import Counter
+from math import isfinite
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StrictBool, StrictInt, model_validator
 
 SCHEMA = 1
 
@@ -21,12 +22,29 @@ Status = Literal["ok", "failed", "crashed", "timeout", "out_of_memory", "unsuppo
 FAILED: tuple[Status, ...] = ("failed", "crashed", "timeout", "out_of_memory")  # begun, and not measured to the end
 Phase = Literal["load", "prepare", "first_call", "warm_up", "measure"]
 Verdict = Literal["met", "missed", "inconclusive", "unavailable"]
+MAX_DEPTH = 64  # lists and objects within one another, in what has no form of its own
 
 
 class Record(BaseModel):
     """Frozen, and tolerant of keys that a newer version may have added."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+def _readable(value: JsonValue) -> JsonValue:
+    """Refuse what Python's readers let through and nothing after them could carry. Walks without recursion."""
+    rest: list[tuple[JsonValue, int]] = [(value, 0)]
+    while rest:
+        here, depth = rest.pop()
+        if depth > MAX_DEPTH:
+            raise ValueError(f"stands more than {MAX_DEPTH} lists or objects deep")
+        if isinstance(here, list | dict):
+            rest.extend((inner, depth + 1) for inner in (here.values() if isinstance(here, dict) else here))
+        elif isinstance(here, float) and not isfinite(here):
+            raise ValueError("must be a finite number")
+        elif isinstance(here, int) and not -(2**63) <= here < 2**63:
+            raise ValueError("is a whole number of more than 64 bits")
+    return value
 
 
 class Missing(Record):
@@ -50,13 +68,15 @@ class Reading(Record):
     reason: str | None = None
 
 
+# Whatever JSON says, as long as it can be shown and written again.
+Anything = Annotated[JsonValue, AfterValidator(_readable)]
 # A counter or gauge of one round: a number, a short text, or null with its reason.
 Figure = float | int | bool | str | Missing
 Figures = dict[str, Figure]
 # Times from a 64-bit clock; what does not fit was never one.
 Nanoseconds = Annotated[int, Field(ge=0, lt=2**63)]
 # Facts about a machine: whatever JSON says them best; unknown ones are {"value": null, "reason": …}.
-Facts = dict[str, JsonValue]
+Facts = dict[str, Anything]
 
 
 class Generator(Record):
@@ -206,17 +226,68 @@ class TargetVerdict(Record):
     reason: str | None = None
 
 
+# One value of an axis, as a case has it; null where the file left the axis to torch.
+AxisValue = StrictBool | StrictInt | str | None
+AxisValues = dict[str, AxisValue]
+
+
+class SuitePart(Record):
+    """A table of a suite. What a newer version asks beyond this stays, for it tells two suites apart."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+    __pydantic_extra__: dict[str, Anything] = Field(init=False)
+
+
+class ModelRecord(SuitePart):
+    """How a model was to be made, as plan.case.ModelSpec; weights as the file wrote them."""
+
+    factory: str | None = None
+    inputs: str | None = None
+    kwargs: Facts = {}
+    weights: str | None = None
+    preprocess: str | None = None
+
+
+class MeasureRecord(SuitePart):
+    """How much evidence was wanted, as plan.case.Measure; what the report does not say is null."""
+
+    rounds: int | None = None
+    min_samples: int | None = None
+    max_seconds: float | None = None
+    precision: float | None = None
+    budget_s: float | None = None
+    timeout: dict[str, float] = {}
+    seed: int | None = None
+
+
+class TargetRecord(SuitePart):
+    """A limit that was to be kept by every case with the values in `where`, as plan.suite.Target."""
+
+    where: AxisValues = {}
+    metric: str
+    max: float | None = None
+    min: float | None = None
+
+
+class DatasetRecord(SuitePart):
+    """The labelled images that the suite named, as plan.case.Accuracy; `data` as the file wrote it."""
+
+    data: str
+    limit: int | None = None
+    seeds: list[int] = [0]
+
+
 class SuiteRecord(Record):
-    """What was asked, resolved: every default filled in."""
+    """What was asked, resolved: every default filled in. `matrix`: axes to values, then `exclude` and `include`."""
 
     name: str
     description: str
-    matrix: dict[str, Any]
-    models: dict[str, Any] = {}
-    measure: dict[str, Any]
-    targets: list[dict[str, Any]]
+    matrix: dict[str, list[AxisValue | AxisValues]]
+    models: dict[str, ModelRecord] = {}
+    measure: MeasureRecord
+    targets: list[TargetRecord]
     sha256: str
-    accuracy: dict[str, Any] | None = None
+    accuracy: DatasetRecord | None = None
 
 
 class Environment(Record):

@@ -10,10 +10,11 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -21,6 +22,7 @@ from typing import IO, Any, Self
 from pydantic import ValidationError
 
 from bench.errors import OutputError, ReportError
+from bench.plan.files import NotText, chunks, text_of_chunks
 from bench.report.schema import SCHEMA, Report
 
 if sys.platform != "win32":  # there, two runs on one journal are not kept apart
@@ -163,44 +165,93 @@ def read_report(path: Path) -> Report:
 def text_of(path: Path) -> str:
     """The text of a file that should hold a report. Raises ReportError."""
     try:
-        return path.read_text(encoding="utf-8")
+        return text_in(chunks(path), str(path))
     except FileNotFoundError as error:
         raise ReportError(f"{path}: there is no such file. A run writes its report under reports/.") from error
-    except UnicodeDecodeError as error:
-        raise ReportError(f"{path}: not text in UTF-8, so not a report. Name a JSON report of `bench run`.") from error
-    except OSError as error:
-        raise ReportError(_cannot("read", path, error)) from error
+    except IsADirectoryError as error:
+        raise ReportError(f"{path}: a folder, not a report. Name a .json file in it.") from error
+    except (OSError, ValueError) as error:
+        why = (isinstance(error, OSError) and error.strerror) or str(error)
+        raise ReportError(f"cannot read {path}: {why.lower()}. Name another file, or mend this one.") from error
+
+
+def text_in(data: Iterable[bytes], name: str) -> str:
+    """The text that should be a report, from its bytes. Raises ReportError for what is no text."""
+    try:
+        return text_of_chunks(data)
+    except NotText as error:
+        cure = {"UTF-16": "Save it as UTF-8."}.get(str(error), "Name a JSON report of `bench run`.")
+        raise ReportError(f"{name}: not text in UTF-8 (found {error}), so not a report. {cure}") from error
 
 
 def parse_report(text: str, name: str) -> Report:
-    """The report in `text`; `name` is what errors call it."""
-    try:
-        data = json.loads(text)
-    except RecursionError as error:
-        raise ReportError(f"{name}: nested too deeply to be a report.") from error
-    except ValueError as error:
-        raise ReportError(_not_json(name, text, error)) from error
+    """The report in `text`; `name` is what errors call it. Raises ReportError."""
+    return report_from(parse_json(text, name), name)
+
+
+def report_from(data: Any, name: str) -> Report:
+    """The report that `data`, read from JSON, should be. Raises ReportError."""
     if isinstance(data, dict) and data.get("kind") in ("ab", "selfcheck"):
         raise ReportError(f"{name}: a report of `bench {data['kind']}`, and one of `bench run` is wanted here.")
     if not isinstance(data, dict) or "schema" not in data or "results" not in data:
         raise ReportError(f"{name}: JSON, but not a bench report. Name a file that `bench run` wrote.")
     if data["schema"] != SCHEMA:
         raise ReportError(
-            f"{name}: a report of schema {data['schema']!r}; this version reads schema {SCHEMA}. "
+            f"{name}: a report of schema {named(data['schema'])}; this version reads schema {SCHEMA}. "
             "Open it with the version that wrote it, or run the suite again."
         )
     try:
         return Report.model_validate(data)
     except ValidationError as error:
-        raise damaged(name, error) from error
+        raise damaged(name, data, error) from error
 
 
-def damaged(name: str, error: ValidationError) -> ReportError:
-    """What is wrong with a document that has the right schema and does not keep to it."""
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
+def parse_json(text: str, name: str) -> Any:
+    """What the JSON in `text` says. Raises ReportError that says where it is none."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ReportError(f"{name}: nested too deeply to be a report.") from error
+    except ValueError as error:
+        raise ReportError(_not_json(name, text, error)) from error
+
+
+def damaged(name: str, data: object, error: ValidationError) -> ReportError:
+    """What is wrong with the document `data`, which has the right schema and does not keep to it."""
+    first = error.errors(include_url=False)[0]
+    place = _place(data, first["loc"], first["type"] == "missing")
+    said = (
+        first["msg"]
+        .removeprefix("Value error, ")
+        .replace("Input should be", "must be")
+        .replace("Field required", "is missing")
+    )
+    got = "" if first["type"] in ("missing", "value_error") else f", and is {named(first['input'])}"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return ReportError(f"{name}: damaged at {place}: {first['msg']}{more}. Restore the file, or run the suite again.")
+    return ReportError(f"{name}: damaged{place}: {said}{got}{more}. Restore the file, or run the suite again.")
+
+
+def named(value: object) -> str:
+    """A value of a document in a sentence: short, on one line, printable."""
+    if isinstance(value, list | dict):
+        return "a list" if isinstance(value, list) else "an object"
+    try:
+        text = repr(value) if isinstance(value, str) else json.dumps(value)
+    except ValueError:  # a whole number of thousands of digits
+        return "a very large number"
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _place(data: object, steps: Sequence[str | int], is_missing: bool) -> str:
+    """` at results.0.case.id`: the steps that lead on in `data`, for pydantic puts names of types between them."""
+    place: list[str] = []
+    for number, step in enumerate(steps):
+        if (isinstance(data, dict) and step in data) or (isinstance(data, list) and isinstance(step, int)):
+            data = data[step]  # type: ignore[index]
+        elif not (is_missing and number == len(steps) - 1):
+            continue
+        place.append(str(step) if re.fullmatch(r"[\w:.-]{1,60}", str(step)) else named(step))
+    return f" at {'.'.join(place)}" if place else ""
 
 
 def newest_journal(folder: Path, suite: str) -> Path | None:
@@ -227,7 +278,8 @@ def _not_json(name: str, text: str, error: ValueError) -> str:
         return f"{name}: the report breaks off in the middle: it was cut short. Copy it again, or run again."
     if isinstance(error, json.JSONDecodeError):
         return f"{name}:{error.lineno}:{error.colno}: not JSON: {error.msg}. Name a file that `bench run` wrote."
-    return f"{name}: not JSON: {error}. Name a file that `bench run` wrote."
+    # Python refuses to read it, and says so in words about itself.
+    return f"{name}: holds a whole number of thousands of digits, which no report does. Restore the file."
 
 
 def _cannot(verb: str, path: Path, error: OSError) -> str:

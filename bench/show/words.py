@@ -80,8 +80,8 @@ def is_wider(half: float | None, wanted: float | None) -> bool:
 
 def setting(report: Report, name: str) -> float | None:
     """A number of the suite's [measure], None where it has none."""
-    value = report.suite.measure.get(name)
-    return float(value) if isinstance(value, int | float) else None
+    value = getattr(report.suite.measure, name)
+    return None if value is None else float(value)
 
 
 def measured(report: Report) -> list[Result]:
