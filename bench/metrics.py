@@ -187,6 +187,11 @@ def with_unit(key: str, value: float) -> str:
     return text if unit in ("bytes", "x", "fraction") else f"{text} {unit}"
 
 
+def brief(value: float) -> str:
+    """Two significant digits, and of what is large all of them before the point: `0.45`, `12`, `1,234`."""
+    return f"{value:.2g}" if abs(value) < 99.5 else f"{value:,.0f}"
+
+
 def _significant(value: float) -> str:
     """Three significant digits, never an exponent for what people read daily."""
     size = abs(value)

@@ -294,7 +294,7 @@ def test_the_report_holds_every_case_of_the_session_whatever_became_of_it(alone:
     }
     assert report.status == "complete"
     assert set(report.environments) == {result.environment for result in report.results}
-    assert report.suite.measure["max_seconds"] == 0.3
+    assert report.suite.measure.max_seconds == 0.3
     assert "measured with rounds = 1, max_seconds = 0.1" in report.results[1].notes
 
 

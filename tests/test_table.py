@@ -223,7 +223,9 @@ def test_failures_alike_share_a_paragraph() -> None:
     ]
     text = rendered(make_report(results))
     assert text.count("→ Use bf16.") == 1
-    assert "a-cpu-b8-eager-fp16 and 2 more: unsupported" in section(text, "Not measured")
+    told = section(text, "Not measured")
+    assert "6 cases: unsupported: no fp16 convolution on this CPU" in told
+    assert "a-cpu-b4-eager-fp16, a-cpu-b8-eager-fp16 and 2 more" in told
 
 
 def test_a_crash_after_finished_rounds_says_how_many_there_were() -> None:

@@ -13,6 +13,7 @@ from bench.judge import pairs as judge
 from bench.judge.outputs import compare_outputs
 from bench.measure.pair_plan import PairPlan
 from bench.measure.pairs import Stage
+from bench.metrics import brief
 from bench.plan.case import Case
 from bench.report.ab import (
     AbCase,
@@ -319,7 +320,7 @@ def _more_words(name: str, count: Count) -> str:
 
 
 def _percent(share: float, plus: bool = True) -> str:
-    return f"{100 * share:+.2g} %" if plus else f"{100 * share:.2g} %"
+    return f"{'+' if plus and share >= 0 else ''}{brief(100 * share)} %"
 
 
 def overall(cases: Sequence[AbCase]) -> Any:

@@ -48,13 +48,14 @@ def _table(rows: list[Row]) -> Any:
 def _suites() -> list[Row]:
     from bench.errors import SuiteError
     from bench.plan.suite import builtin_suites, read_suite
+    from bench.show.words import count
 
     own = {path.stem: path for path in sorted(Path("suites").glob("*.toml"))}
     rows = []
     for name, path in sorted({**builtin_suites(), **own}.items()):
         try:
             suite = read_suite(path)
-            rows.append((name, f"{len(suite.cases)} cases · {suite.description}"))
+            rows.append((name, f"{count(len(suite.cases), 'case')} · {suite.description}"))
         except SuiteError as error:
             rows.append((name, f"cannot be read: {error.problems[0]}"))
     return rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +15,7 @@ from rich.live import Live
 from bench.cli import Manner
 from bench.cli.console import progress_console
 from bench.cli.order import Order
-from bench.errors import UsageError
+from bench.errors import OutputError, UsageError
 from bench.measure.events import CaseEnded, Checked, Counted, Event, PhaseStarted, RoundDone, RunStarted, Tick
 from bench.report.assemble import GENERATOR
 from bench.report.environment import differences
@@ -61,6 +61,13 @@ class Listener:
         else:
             return
         self._journal.append({**what, "case": event.case.id, "elapsed_s": self._now() - self._began})
+
+    def stop(self) -> None:
+        """The run ends here, before its end: keep how long it took."""
+        if not self.introduced:
+            return
+        with suppress(OutputError):  # a full disk: the report matters more
+            self._journal.append({"kind": "stopped", "elapsed_s": self._now() - self._began})
 
     def _introduce(self, event: RunStarted) -> None:
         self.introduced = True

@@ -53,6 +53,7 @@ def take_order(asked: Asked) -> Order:
 
     from bench.plan.select import select
     from bench.plan.suite import find_suite, read_suite
+    from bench.show.words import count
 
     suite = read_suite(find_suite(asked.suite_name, Path.cwd()))
     cases = tuple(select(suite.cases, asked.expression) if asked.expression else suite.cases)
@@ -63,7 +64,7 @@ def take_order(asked: Asked) -> Order:
         measure = dataclasses.replace(measure, rounds=1, max_seconds=min(1.0, measure.max_seconds))
         notes.append(QUICK)
     if asked.expression:
-        notes.append(f"selected by -k {asked.expression!r}: {len(cases)} of {len(suite.cases)} cases")
+        notes.append(f"selected by -k {asked.expression!r}: {len(cases)} of {count(len(suite.cases), 'case')}")
     if asked.seed is not None:
         measure = dataclasses.replace(measure, seed=asked.seed)
     machine = asked.machine or platform.node() or "unknown"

@@ -77,6 +77,7 @@ def _dry_run(manner: Manner, order: Order) -> int:
     import json
 
     from bench.measure.schedule import estimate_s
+    from bench.show.words import count
 
     low, high = estimate_s(order.cases, order.measure)
     if manner.json:
@@ -88,7 +89,7 @@ def _dry_run(manner: Manner, order: Order) -> int:
     if not manner.quiet:
         budget = "none" if order.measure.budget_s is None else _minutes(order.measure.budget_s)
         click.echo(
-            f"{len(order.cases)} cases, up to {order.measure.rounds} rounds each: "
+            f"{count(len(order.cases), 'case')}, up to {count(order.measure.rounds, 'round')} each: "
             f"about {_minutes(low)} to {_minutes(high)} (budget {budget})",
             err=True,
         )
@@ -184,10 +185,12 @@ def _measure(manner: Manner, asked: Asked, order: Order, journal: Any, folder: P
                 listener.keep(event)
                 show(event)
         except KeyboardInterrupt:
+            listener.stop()
             return True, None
         except LaunchError as error:
             if not listener.introduced:
                 raise
+            listener.stop()
             return False, error
     return False, None
 

@@ -38,10 +38,14 @@ def _print(manner: Manner, found: list[dict[str, object]]) -> None:
     if manner.json:
         click.echo(json.dumps({"schema": 1, "kind": "validation", "suites": found}))
         return
+    from bench.show.words import count
+
     for each in found:
         problems = each["problems"]
         assert isinstance(problems, list)
         for problem in problems:
             click.echo(problem, err=True)
         if not problems:
-            click.echo(f"{each['suite']}: {each['cases']} cases, nothing wrong")
+            cases = each["cases"]
+            assert isinstance(cases, int)
+            click.echo(f"{each['suite']}: {count(cases, 'case')}, nothing wrong")

@@ -44,8 +44,10 @@ def _resolve_cuda(name: str) -> torch.device:
     device = torch.device(name if ":" in name else "cuda:0")
     count = torch.cuda.device_count()
     if (device.index or 0) >= count:
+        if count == 1:
+            raise Unsupported(f"{name} is not there: the only GPU is cuda:0", "Choose cuda:0.")
         last = f"cuda:{count - 1}"
-        raise Unsupported(f"{name} is not there: the last GPU is {last}", f"Choose one of cuda:0 to {last}.")
+        raise Unsupported(f"{name} is not there: the last GPU is {last}", f"Choose one from cuda:0 to {last}.")
     return device
 
 

@@ -28,6 +28,7 @@ from statistics import median
 
 from bench.measure.nvidia import Gpu, Nvml, gpu_figures, gpu_noise, library
 from bench.measure.system import TICK_S, Count, Sample, Switches, System, fold
+from bench.metrics import brief
 from bench.report.schema import Figure, Missing
 
 _NOT_OPENED = Missing(reason="the measured window was not opened")
@@ -125,7 +126,7 @@ class Monitor:
             return {"energy_j": _NO_STREAM, "energy_s": _NO_STREAM}
         used, seconds = joules(*self._energy), _delta(*(sample["at_s"] for sample in self._energy))
         if not isinstance(used, Missing) and not isinstance(seconds, Missing) and seconds < _ENERGY_WINDOW_S:
-            used = Missing(reason=f"the window was {seconds:.2g} s; the counter needs {_ENERGY_WINDOW_S:.0f} s")
+            used = Missing(reason=f"the window was {brief(seconds)} s; the counter needs {_ENERGY_WINDOW_S:.0f} s")
         return {"energy_j": used, "energy_s": seconds}
 
     def _system_joules(self, before: Sample, after: Sample) -> Count:
@@ -236,28 +237,28 @@ def _noise(system: Mapping[str, Figure], change: Sample) -> Iterator[str]:
     window, all_s, others = (_known(f) for f in (change["window_s"], change["all_s"], system["other_cores"]))
     disturbed = window > 0 and others - 2 * TICK_S / window > _OTHERS_CORES
     if disturbed:
-        amount = f"{others:.2g} of a core" if others < 1 else f"{others:.1f} cores"
+        amount = f"{brief(others)} of a core" if others < 1 else f"{others:.1f} cores"
         yield f"suspect: other processes used {amount}"
     steal = _known(system["steal_percent"])
     forgiven = 100 * TICK_S / all_s if all_s > 0 else 0.0
     if grade := _grade(steal - forgiven, 0.5, 2.0):
-        yield f"{grade}: the hypervisor took {steal:.2g} % of the CPU time (steal)"
+        yield f"{grade}: the hypervisor took {brief(steal)} % of the CPU time (steal)"
     if (periods := _known(system["throttled_periods"])) > 0:
-        stopped = f"in {periods:.0f} periods, {_known(system['throttled_s']):.2g} s in all"
+        stopped = f"in {periods:.0f} periods, {brief(_known(system['throttled_s']))} s in all"
         yield f"invalid: the cgroup's CPU quota stopped the process {stopped}"
     waited = _known(system["psi_cpu_percent"])
     if grade := _grade(waited, 1.0, 5.0):
         alone = not disturbed and not isinstance(system["other_cores"], Missing)
         # Where nobody else was at work, the case's threads waited for each other.
         whose, grade = ("the case's own threads", "suspect") if alone else ("tasks", grade)
-        yield f"{grade}: {whose} waited for a CPU {waited:.2g} % of the time"
+        yield f"{grade}: {whose} waited for a CPU {brief(waited)} % of the time"
     stalled = _known(system["psi_memory_percent"])
     if grade := _grade(stalled, 1.0, 5.0):
-        yield f"{grade}: tasks waited for memory {stalled:.2g} % of the time"
+        yield f"{grade}: tasks waited for memory {brief(stalled)} % of the time"
     if (switches := _known(system["involuntary_switches_per_s"])) > 50:
         yield f"suspect: {switches:.0f} involuntary context switches a second"
     if (pages := _known(system["swap_in_per_s"])) > 0:
-        yield f"invalid: the machine swapped in {pages:.2g} pages a second"
+        yield f"invalid: the machine swapped in {brief(pages)} pages a second"
     if (events := _known(system["thermal_throttle_events"])) > 0:
         yield f"suspect: the processor throttled for heat, {events:.0f} times"
 

@@ -48,7 +48,9 @@ def _nothing(cases: Sequence[Case], expression: str, terms: Sequence[tuple[str, 
     some = ", ".join(case.id for case in cases[:3])
     more = f" and {len(cases) - 3:,} more" if len(cases) > 3 else ""
     why = f" ({'; '.join(hints)})" if hints else ""
-    return f"-k {expression!r} selects none of the {len(cases):,} cases{why}; their ids are like {some}{more}"
+    only = f"its ids, of which there is one{why}: {some}"
+    held = only if len(cases) == 1 else f"the {len(cases):,} cases{why}; their ids are like {some}{more}"
+    return f"-k {expression!r} selects none of {held}"
 
 
 def _written(value: object) -> str:

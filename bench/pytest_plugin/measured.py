@@ -27,7 +27,7 @@ from bench.report.derive import relate
 from bench.report.environment import collect, environment_id
 from bench.report.schema import Cost, Environment, Report, Result, SuiteRecord
 from bench.show.table import doubtful_cases
-from bench.show.words import clean, half_width, outcome, percent
+from bench.show.words import clean, half_width, outcome, plus_minus
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ def summary_line(part: Part) -> str:
         return f"{result.case.id}  no p50: {clean(p50.reason or 'unknown')}"
     half = half_width(p50)
     words = [
-        f"p50 {with_unit('latency.p50_ms', p50.value)}" + (f" ±{percent(half)}" if half is not None else ""),
+        f"p50 {with_unit('latency.p50_ms', p50.value)}" + (f" {plus_minus(half)}" if half is not None else ""),
         "one process" if len(result.rounds) == 1 else f"{len(result.rounds)} processes",
     ]
     throughput = result.metrics["throughput.items_per_s"].value

@@ -58,8 +58,10 @@ def replay(lines: Iterable[Mapping[str, Any]]) -> Run:
         if line["kind"] == "header":
             run.header = line
             continue
-        seen = run.seen.setdefault(line["case"], Seen())
         run.elapsed_s = line["elapsed_s"]
+        if line["kind"] == "stopped":
+            continue
+        seen = run.seen.setdefault(line["case"], Seen())
         if line["kind"] == "round":
             seen.rounds.append(Round.model_validate(line["round"]))
             seen.weights = line["weights"]

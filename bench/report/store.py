@@ -209,7 +209,12 @@ def report_from(data: Any, name: str) -> Report:
 def parse_json(text: str, name: str) -> Any:
     """What the JSON in `text` says. Raises ReportError that says where it is none."""
     try:
-        return json.loads(text)
+        data = json.loads(text)
+        if "\\ud" in text or "\\uD" in text:
+            json.dumps(data, ensure_ascii=False).encode()
+        return data
+    except UnicodeEncodeError as error:
+        raise ReportError(f"{name}: holds half of a surrogate pair, which is no text. Restore the file.") from error
     except RecursionError as error:
         raise ReportError(f"{name}: nested too deeply to be a report.") from error
     except ValueError as error:

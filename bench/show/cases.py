@@ -10,7 +10,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from bench.metrics import METRICS, format_value
-from bench.report.schema import Reading, Report, Result, TargetVerdict
+from bench.plan.case import AXES
+from bench.report.schema import CaseRecord, Reading, Report, Result, TargetVerdict
 from bench.show.grid import Column, Span, flow, fold, lay_out, least_width, wrapped
 from bench.show.words import (
     AnyCase,
@@ -21,7 +22,7 @@ from bench.show.words import (
     measured,
     mode_words,
     outcome,
-    percent,
+    plus_minus,
     reading,
     varied_axes,
 )
@@ -66,6 +67,7 @@ _PLANS = (
 _RANK_TARGETS = 2
 _RANK_EAGER = 1
 _SHORTS = {"channels_last": "cl: channels_last", "threads": "t2: two threads"}
+_VERY_WIDE = 0.2  # half of a speed-up's interval, relative: beyond it the number says little
 _REASONS = 3  # reasons for missing figures under the table; verbose lists all
 
 
@@ -142,7 +144,8 @@ def _columns(report: Report, plans: Sequence[_Plan], width: int, doubtful: froze
         cells = tuple(Text() if r.status != "ok" else _cell(plan, r) for r in results)
         columns.append(Column(plan.title, plan.unit, cells, plan.rank))
     if any(result.case.mode != "eager" for result in results):
-        cells = tuple(_against_eager(result) for result in results)
+        shaky = _shaky(results, doubtful)
+        cells = tuple(_against_eager(result, result.case.id in shaky) for result in results)
         columns.append(Column("vs", "eager", cells, _RANK_EAGER))
     if report.targets:
         verdicts = defaultdict(list)
@@ -170,7 +173,7 @@ def _median(result: Result, is_doubtful: bool) -> tuple[str, str]:
     if figure.value is None:
         return MISSING, ""
     half = half_width(figure)
-    interval = "" if half is None else f"±{percent(half)}"
+    interval = "" if half is None else plus_minus(half)
     if len(result.rounds) < FEWEST_PROCESSES:
         interval += "*"
     return format_value("latency.p50_ms", figure.value), interval + ("!" if is_doubtful else "")
@@ -196,7 +199,23 @@ def _is_refused(key: str, figure: Reading) -> bool:
     return key in QUANTILES and figure.value is None and figure.high is None and bool(figure.n)
 
 
-def _against_eager(result: Result) -> Text:
+def _shaky(results: Sequence[Result], doubtful: frozenset[str]) -> frozenset[str]:
+    """The ids of cases with a speed-up of numbers in doubt: their own, eager's, or its interval is very wide."""
+    partners = {_but_for_mode(r.case): r.case.id for r in results if r.case.mode == "eager"}
+    found = set()
+    for result in results:
+        figure = reading(result, "speedup.over_eager")
+        sides = {result.case.id, partners.get(_but_for_mode(result.case))}
+        if figure.value is not None and (sides & doubtful or (half_width(figure) or 0) > _VERY_WIDE):
+            found.add(result.case.id)
+    return frozenset(found)
+
+
+def _but_for_mode(case: CaseRecord) -> tuple[object, ...]:
+    return tuple(getattr(case, axis) for axis in AXES if axis != "mode")
+
+
+def _against_eager(result: Result, is_doubtful: bool) -> Text:
     """The speed-up with the mark of the output check; never a speed-up for a different output."""
     if result.status != "ok":
         return Text()
@@ -206,7 +225,7 @@ def _against_eager(result: Result) -> Text:
     speedup = reading(result, "speedup.over_eager").value
     if result.equivalence.status == "reference":
         return Text(mark, style)
-    number = MISSING if speedup is None else format_value("speedup.over_eager", speedup)
+    number = MISSING if speedup is None else format_value("speedup.over_eager", speedup) + "!" * is_doubtful
     return Text.assemble(number, " ", (mark, style))
 
 
@@ -228,8 +247,8 @@ def _legend(report: Report, plans: Sequence[_Plan], doubtful: frozenset[str], wi
         says.append("± half of the 95 % interval of the median")
     if any(len(result.rounds) < FEWEST_PROCESSES for result in results):
         says.append(f"* under {FEWEST_PROCESSES} processes: their spread is not in the interval")
-    if doubtful:
-        says.append("! in doubt, see Noise")
+    if doubtful or _shaky(report.results, doubtful):
+        says.append("! in doubt, see Noise" if doubtful else "! in doubt: its interval is very wide")
     says += _percentile_words(results)
     statuses = {result.equivalence.status for result in results if result.case.mode != "eager"}
     if statuses:

@@ -18,7 +18,7 @@ from bench.report.ab import Ratio
 from bench.report.schema import CaseRecord, Reading
 from bench.show.cases import MISSING, name_columns
 from bench.show.grid import Column, Portable, flow, lay_out, least_width, wrapped
-from bench.show.words import clean, common_words, count, half_width, listed, percent, varied_axes
+from bench.show.words import clean, common_words, count, half_width, listed, plus_minus, varied_axes
 
 STYLES: Mapping[Word, str] = {
     "slower": "bold red",
@@ -270,7 +270,7 @@ def _cells(texts: Iterable[str]) -> tuple[Text, ...]:
 
 def _half(reading: Reading | None) -> str:
     half = None if reading is None else half_width(reading)
-    return "" if half is None else f"±{percent(half)}"
+    return "" if half is None else plus_minus(half)
 
 
 def _digits(ratio: float) -> str:

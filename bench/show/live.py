@@ -17,7 +17,7 @@ from bench.plan.case import Case
 from bench.report.schema import FAILED, Round
 from bench.show.cases import name_columns
 from bench.show.grid import Column, Portable, Span, lay_out
-from bench.show.words import clean, count, duration, outcome, percent, varied_axes
+from bench.show.words import clean, count, duration, outcome, plus_minus, varied_axes
 from bench.stats import log_t_interval
 
 ROWS = 10
@@ -239,7 +239,7 @@ def _interval(row: _Row) -> str:
     seen = log_t_interval(row.medians_ms)
     if seen.low is None or seen.high is None:
         return ""
-    return f"±{percent((seen.high - seen.low) / 2 / seen.value)}"
+    return plus_minus((seen.high - seen.low) / 2 / seen.value)
 
 
 def _state(row: _Row) -> Text:

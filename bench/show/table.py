@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from rich.console import RenderableType
 from rich.text import Text
 
-from bench.metrics import METRICS, format_value, with_unit
+from bench.metrics import METRICS, brief, format_value, with_unit
 from bench.report.schema import FAILED, Environment, Failure, Report, Result, Round, Status, TargetVerdict
 from bench.show.advice import advice
 from bench.show.cases import VERDICTS, cases_view, missing_words
@@ -23,8 +23,10 @@ from bench.show.words import (
     is_wider,
     listed,
     measured,
+    memory_words,
     outcome,
     percent,
+    plus_minus,
     reading,
     setting,
 )
@@ -32,6 +34,7 @@ from bench.show.words import (
 _SHOWN = 4  # names in a list before "and N more"; verbose shows all
 _ALL = 10**9
 _TAIL_LINES = 8
+_MESSAGE_LINES = 3  # of a message, behind its first line
 _LOUD = "bold red"
 _NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?", re.ASCII)
 
@@ -132,20 +135,21 @@ def _run_words(report: Report) -> list[str]:
         allowed = f" of {duration(cost.budget_s)} allowed" if cost.budget_s else ""
         words.append(f"took {duration(cost.wall_s)}{allowed}")
         if cost.wall_s > 0:
-            words.append(f"{cost.calls_s / cost.wall_s:.0%} of it in calls")
+            share = cost.calls_s / cost.wall_s
+            words.append(f"{share:.0%} of it in calls" if share >= 0.005 else "under 1% of it in calls")
         if cost.compile_s >= 0.05:
             words.append(f"{duration(cost.compile_s)} compiling")
     return words
 
 
 def _ended(report: Report, statuses: Sequence[Status], width: int, verbose: bool) -> list[RenderableType]:
-    """A paragraph for each case that ended as one of `statuses`; cases that ended alike share one."""
-    groups: dict[str, list[Result]] = defaultdict(list)
+    """A paragraph for each case that ended as one of `statuses`; cases that ended alike but for numbers share one."""
+    groups: dict[tuple[str, str], list[Result]] = defaultdict(list)
     for result in report.results:
         if result.status in statuses:
             failure = result.failure
-            alike = "" if failure is None else failure.model_dump_json(exclude={"traceback", "output_tail"})
-            groups[f"{result.status} {alike}"].append(result)
+            advice = "" if failure is None else failure.advice
+            groups[_NUMBER.sub("#", outcome(result.status, failure)), advice].append(result)
     return [line for group in groups.values() for line in _failure_paragraph(group, width, verbose)]
 
 
@@ -157,12 +161,18 @@ def _differences(report: Report, width: int) -> list[RenderableType]:
 def _failure_paragraph(group: Sequence[Result], width: int, verbose: bool) -> list[RenderableType]:
     first = group[0]
     style = "yellow" if first.status in ("unsupported", "skipped") else _LOUD
-    names = listed([clean(result.case.id) for result in group], _ALL if verbose else _SHOWN)
-    lines: list[RenderableType] = [_item(f"{names}: {outcome(first.status, first.failure)}", width, style)]
+    ids, said = [clean(result.case.id) for result in group], outcome(first.status, first.failure)
+    if len(ids) == 1:
+        lines: list[RenderableType] = [_item(f"{ids[0]}: {said}", width, style)]
+    else:
+        others = {outcome(result.status, result.failure) for result in group} - {said}
+        numbers = ", with other numbers in others" if others else ""
+        lines = [_item(f"{count(len(ids), 'case')}: {said}{numbers}", width, style)]
+        lines.append(_indented(listed(ids, _ALL if verbose else _SHOWN), width))
     failure = first.failure
     if failure is None:
         return lines
-    lines += [_indented(line, width) for line in _failure_words(first, failure)]
+    lines += [_indented(line, width) for line in _failure_words(first, failure, verbose)]
     if verbose and failure.traceback:
         lines += [_indented(line, width) for line in clean(failure.traceback).rstrip().split("\n")]
     tail = clean(failure.output_tail or "").rstrip().split("\n")
@@ -173,10 +183,14 @@ def _failure_paragraph(group: Sequence[Result], width: int, verbose: bool) -> li
     return lines
 
 
-def _failure_words(result: Result, failure: Failure) -> list[str]:
-    """What the one line of the outcome left out, and what to do."""
+def _failure_words(result: Result, failure: Failure, verbose: bool) -> list[str]:
+    """What the one line of the outcome left out, and what to do; of a long message no more than it takes."""
     said = outcome(result.status, failure)
     words = [line for line in clean(failure.message).split("\n") if line.strip() and line.strip() not in said]
+    if not verbose and result.status == "out_of_memory" and memory_words(failure.message):
+        words = []
+    if not verbose and len(words) > _MESSAGE_LINES:
+        words[_MESSAGE_LINES:] = [f"… ({count(len(words) - _MESSAGE_LINES, 'line')} more with -v)"]
     if failure.signal and result.status == "crashed":
         words = [line for line in words if failure.signal not in line]  # the outcome names the signal
     if result.rounds:
@@ -190,7 +204,7 @@ def _difference_paragraph(result: Result, width: int) -> list[RenderableType]:
     seen = result.equivalence
     lines: list[RenderableType] = [_item(f"{clean(result.case.id)}: DIFFERENT output than eager's", width, _LOUD)]
     if seen.max_abs is not None and seen.tolerance is not None:
-        lines.append(_indented(f"largest difference {seen.max_abs:.2g}, allowed {seen.tolerance:.2g}", width))
+        lines.append(_indented(f"largest difference {brief(seen.max_abs)}, allowed {brief(seen.tolerance)}", width))
     if seen.reason:
         lines.append(_indented(clean(seen.reason), width))
     lines.append(_indented("→ No speed-up is stated: a fast wrong answer is no answer.", width))
@@ -252,7 +266,7 @@ def _noise(report: Report, most: int) -> list[str]:
         lines.append(f"not steady after the warm-up, {_where(unsteady, total, most)}")
     wide = [result for result in results if _too_wide(report, result)]
     if wide:
-        names = [f"{clean(result.case.id)} ±{percent(_half_width(result) or 0)}" for result in wide]
+        names = [f"{clean(result.case.id)} {plus_minus(_half_width(result) or 0)}" for result in wide]
         wanted = percent(setting(report, "precision") or 0)
         lines.append(f"wider than the ±{wanted} asked for: {listed(names, most)}")
     return lines

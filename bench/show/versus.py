@@ -10,12 +10,12 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.text import Text
 
 from bench.judge.pairs import COUNTS, call_ms, log_ratios
-from bench.metrics import format_value
+from bench.metrics import brief, format_value
 from bench.report.ab import AbCase, AbReport, OperatorChange, Ratio, SideRecord
 from bench.show.cases import name_columns
 from bench.show.grid import Column, Portable, flow, lay_out, titled, wrapped
 from bench.show.table import machine_words
-from bench.show.words import clean, count, duration, varied_axes
+from bench.show.words import clean, count, duration, percent, varied_axes
 
 WORDS = {
     "pass": ("✓", "PASS", "green"),
@@ -47,6 +47,8 @@ def percent_change(log_or_ratio: float) -> str:
     change = 100 * (log_or_ratio - 1)
     digits = 1 if abs(change) < 99.95 else 0
     text = f"{change:+.{digits}f}%"
+    if change >= 999.5:
+        return f"×{log_or_ratio:,.0f}"
     return "±0.0%" if text in ("+0.0%", "-0.0%") else text.replace("-", "−")
 
 
@@ -125,7 +127,7 @@ def _memory(case: AbCase) -> str:
 
 
 def _sees(case: AbCase) -> str:
-    return "" if case.detectable is None else f"{100 * case.detectable:.1f}%"
+    return "" if case.detectable is None else percent(case.detectable)
 
 
 def _word(case: AbCase) -> Text:
@@ -200,7 +202,7 @@ def output_words(case: AbCase) -> str:
     """What is to be said of the sides' outputs; nothing where they agree, or nobody looked."""
     if case.outputs.status != "different":
         return ""
-    far = "" if case.outputs.max_rel is None else f" by {100 * case.outputs.max_rel:.2g} % of the largest value"
+    far = "" if case.outputs.max_rel is None else f" by {brief(100 * case.outputs.max_rel)} % of the largest value"
     why = f" ({clean(case.outputs.reason)})" if case.outputs.reason else ""
     return f"the sides answer differently{far}{why}: they do not compute the same"
 

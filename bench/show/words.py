@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from bench.metrics import format_value
 from bench.plan.case import Case
 from bench.report.schema import CaseRecord, Failure, Reading, Report, Result, Status
 
@@ -22,6 +23,11 @@ _STATUS = {
 _QUIET_AXES = ("device", "precision", "channels_last", "threads")
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+# What torch's allocators say; in the older form the numbers stand in one bracket.
+_ASKED = re.compile(r"[Tt]ried to allocate (?:(?P<bytes>\d{1,18}) bytes|(?P<amount>[\d.]+ ?[KMGT]?i?B))")
+_FREE = re.compile(r"total capacity of (?P<all>[\d.]+ \w+) of which (?P<free>[\d.]+ \w+) is free")
+_FREE_BEFORE_2_2 = re.compile(r"(?P<all>[\d.]+ \w+) total capacity;.*?; (?P<free>[\d.]+ \w+) free")
 
 
 def clean(text: str) -> str:
@@ -94,6 +100,26 @@ def percent(share: float) -> str:
     return f"{share:.0%}" if share >= 0.0995 else f"{max(share, 0.001):.1%}"
 
 
+def plus_minus(half: float) -> str:
+    """A half-width as `±1.1%`; one that is wider than the value itself tells nothing more than that."""
+    return f"±{percent(half)}" if half <= 1 else "±>100%"
+
+
+def memory_words(message: str) -> str:
+    """The one line that matters of what torch says where memory runs out; empty where it says something else.
+
+    On a GPU `tried to allocate 20.00 GiB, 5.00 GiB free of 79.19 GiB`; allocators of CPUs tell bytes, and nothing else.
+    """
+    said = " ".join(clean(message).split())
+    asked = _ASKED.search(said)
+    if asked is None:
+        return ""
+    free = _FREE.search(said) or _FREE_BEFORE_2_2.search(said)
+    room = f", {free['free']} free of {free['all']}" if free else ""
+    amount = asked["amount"] or format_value("memory.peak_rss_bytes", float(asked["bytes"]))
+    return f"tried to allocate {amount}{room}"
+
+
 def outcome(status: Status, failure: Failure | None) -> str:
     """What became of a case on one line, e.g. `crashed in load: SIGSEGV`."""
     words = _STATUS[status]
@@ -106,6 +132,8 @@ def outcome(status: Status, failure: Failure | None) -> str:
         words += f" in {failure.phase.replace('_', ' ')}"
     if status == "crashed" and failure.signal:
         why = clean(failure.signal)
+    elif status == "out_of_memory":
+        why = memory_words(failure.message) or why
     elif status == "failed":
         why = f"{clean(failure.type)}: {why}" if why else clean(failure.type)
     return f"{words}: {why}" if why else words

@@ -16,10 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
-from bench.show.exports.formats import FORMATS
 from fuzz.calls import answer, limit_memory, wrong_with
 from fuzz.documents import reports, suites
 from fuzz.mangle import mangled_json, mangled_toml
+
+from bench.show.exports.formats import FORMATS
 
 _MEMORY = 4_000_000_000
 

@@ -67,11 +67,11 @@ def wrong_with(arguments: Sequence[str], seen: Answer) -> str:
         return f"exit code {seen.code}"
     if seen.seconds > MOST_SECONDS:
         return f"took {seen.seconds:.0f} s"
-    if any(sign in seen.err + seen.out for sign in "\x1b\x00\x07\x9b"):
+    if any(sign in seen.err + seen.out for sign in ("\x1b\x00\x07" if "--json" in arguments else "\x1b\x00\x07\x9b")):
         return "steers the terminal"
     if "--json" in arguments and not _is_strict_json(seen.out):
         return "no JSON under --json"
-    if seen.code == 2 and "--json" not in arguments and not _is_one_sentence(seen.err):
+    if seen.code == 2 and not {"--json", "-v"} & {*arguments} and not _is_one_sentence(seen.err):
         return f"an error that is no clear sentence: {seen.err[:400]!r}"
     return ""
 

@@ -31,7 +31,19 @@ _SHAPES: tuple[Any, ...] = (
     [[1], 2],
 )
 # What Python's own writer of JSON refuses to write; others do not.
-_RAW = ("NaN", "Infinity", "-Infinity", "1e400", "-1e400", "1e-400", "9" * 5000, "-" + "9" * 5000, "[" * 40 + "]" * 40)
+_RAW = (
+    "9" * 400,
+    "1" + "0" * 300,
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    "1e400",
+    "-1e400",
+    "1e-400",
+    "9" * 5000,
+    "-" + "9" * 5000,
+    "[" * 40 + "]" * 40,
+)
 _RAW_MARK = re.compile(r'"@raw (\d+)@"')
 _TOML_VALUES: tuple[Any, ...] = (
     date(2026, 1, 2),
