@@ -1,4 +1,4 @@
-"""The contributor's one door: lint, types, tests, perf, build. Plain `nox` runs what CI runs."""
+"""The contributor's one door: lint, types, tests, fuzz, perf, build. Plain `nox` runs all of CI but the fuzzing."""
 
 from __future__ import annotations
 
@@ -34,6 +34,13 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     install(session, "test")
     session.run("pytest", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """The reading commands called with mangled reports and suites for a minute; `-- --seed N` makes a run again."""
+    install(session, "test")
+    session.run("python", "-m", "fuzz", *session.posargs, env={"PYTHONPATH": "tests"})
 
 
 @nox.session

@@ -191,8 +191,11 @@ def parse_report(text: str, name: str) -> Report:
 
 def report_from(data: Any, name: str) -> Report:
     """The report that `data`, read from JSON, should be. Raises ReportError."""
-    if isinstance(data, dict) and data.get("kind") in ("ab", "selfcheck"):
-        raise ReportError(f"{name}: a report of `bench {data['kind']}`, and one of `bench run` is wanted here.")
+    kind = data.get("kind") if isinstance(data, dict) else None
+    if kind in ("ab", "selfcheck"):
+        raise ReportError(f"{name}: a report of `bench {kind}`, and one of `bench run` is wanted here.")
+    if kind is not None:
+        raise ReportError(f"{name}: a document of kind {named(kind)}, and a report of `bench run` is wanted here.")
     if not isinstance(data, dict) or "schema" not in data or "results" not in data:
         raise ReportError(f"{name}: JSON, but not a bench report. Name a file that `bench run` wrote.")
     if data["schema"] != SCHEMA:
