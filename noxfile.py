@@ -40,7 +40,7 @@ def tests(session: nox.Session) -> None:
 def fuzz(session: nox.Session) -> None:
     """The reading commands called with mangled reports and suites for a minute; `-- --seed N` makes a run again."""
     install(session, "test")
-    session.run("python", "-m", "fuzz", *session.posargs, env={"PYTHONPATH": "tests"})
+    session.run("python", "-P", "-m", "fuzz", *session.posargs, env={"PYTHONPATH": "tests"})
 
 
 @nox.session

@@ -192,6 +192,11 @@ def brief(value: float) -> str:
     return f"{value:.2g}" if abs(value) < 99.5 else f"{value:,.0f}"
 
 
+def amount(number: float, noun: str) -> str:
+    """`1 core`, `1.5 cores`, `1,024 cores`."""
+    return f"{number:,.10g} {noun}{'' if number == 1 else 's'}"
+
+
 def _significant(value: float) -> str:
     """Three significant digits, never an exponent for what people read daily."""
     size = abs(value)

@@ -347,4 +347,5 @@ def all_noise(cases: Sequence[AbCase]) -> list[str]:
                 kind = re.sub(r"[\d.,]+", "", flag.replace("of a core", "cores"))
                 found.setdefault(kind, []).append(flag)
     total = sum(len(case.pairs) for case in cases)
-    return [f"{sorted(flags)[len(flags) // 2]} (in {len(flags)} of {total} pairs)" for flags in found.values()]
+    pairs = "pair" if total == 1 else "pairs"
+    return [f"{sorted(flags)[len(flags) // 2]} (in {len(flags)} of {total} {pairs})" for flags in found.values()]

@@ -202,6 +202,7 @@ class _State:
         from bench.ab.interpreters import Started
         from bench.ab.selfcheck import GateDone
         from bench.show.selfcheck import name_of
+        from bench.show.words import count
 
         if isinstance(event, Started) and self._environment is None:
             interpreter, probe = next(iter(event.probes.items()))
@@ -218,7 +219,7 @@ class _State:
             total = sum(arm.wanted for arm in self._check.arms())
             pairs = len(event.run.log_ratios)
             click.echo(
-                f"gate {done} of {total}, {what}: {event.run.verdict.upper()}{change}, {pairs} pairs, "
+                f"gate {done} of {total}, {what}: {event.run.verdict.upper()}{change}, {count(pairs, 'pair')}, "
                 f"{event.run.seconds:.0f} s",
                 err=True,
             )

@@ -277,7 +277,8 @@ def top(rows: torch.Tensor, top_k: int | None, labels: Callable[[int], Sequence[
     classes = rows.shape[1]
     top_k = min(5, classes) if top_k is None else top_k
     if not 1 <= top_k <= classes:
-        raise UsageError(f"top-k is {top_k}, and the model has {classes} classes. Ask for 1 to {classes}.")
+        known = f"{classes} classes. Ask for 1 to {classes}." if classes > 1 else "one class. Ask for 1."
+        raise UsageError(f"top-k is {top_k}, and the model has {known}")
     names = labels(classes)
     best = rows.sort(dim=1, descending=True, stable=True)
     return [

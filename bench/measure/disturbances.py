@@ -21,6 +21,7 @@ from pydantic import JsonValue
 
 from bench.measure.monitor import Monitor, Seen
 from bench.measure.nvidia import Gpu, Nvml, describe_gpus, gpu_noise, library
+from bench.metrics import amount
 from bench.report.schema import Environment, Facts, Missing
 
 Section = Literal["installed", "devices", "disturbances"]
@@ -179,20 +180,21 @@ def _threads(environment: Environment) -> Iterator[Finding]:
         cores, is_quota = affinity, False
     if cores is not None and cores < 1:
         mend = "Raise the quota to a whole core or more (docker run --cpus, or the pod's CPU limit)."
-        yield _finding("warning", f"a CPU quota of {cores:g} cores stops every call again and again", mend)
+        yield _finding("warning", f"a CPU quota of {amount(cores, 'core')} stops every call again and again", mend)
     elif cores is not None and threads is not None and threads > cores:
-        limit = f"a CPU quota of {cores:g} cores" if is_quota else f"{cores:g} CPUs"
+        limit = f"a CPU quota of {amount(cores, 'core')}" if is_quota else amount(cores, "CPU")
         mend = f"Set threads = [{int(cores)}] in the suite's [matrix], or OMP_NUM_THREADS={int(cores)}."
-        yield _finding("warning", f"torch would use {threads:g} threads on {limit}", mend)
+        yield _finding("warning", f"torch would use {amount(threads, 'thread')} on {limit}", mend)
     elif cores is not None and is_quota:
         mend = "Other threads of a process count against it too; rounds that it stopped are flagged."
-        yield _finding("note", f"the cgroup allows {cores:g} cores", mend)
+        yield _finding("note", f"the cgroup allows {amount(cores, 'core')}", mend)
     if affinity is not None and logical is not None and affinity < logical:
         what = f"this process may run on {affinity:g} of {logical:g} CPUs"
         mend = "Numbers hold for those; to use all, start without taskset or the container's cpuset."
         yield _finding("note", what, mend)
     elif threads is not None and logical is not None:
-        yield _finding("ok", f"torch would use {threads:g} threads; this process may run on all {logical:g} CPUs")
+        every = "the one CPU" if logical == 1 else f"all {logical:g} CPUs"
+        yield _finding("ok", f"torch would use {amount(threads, 'thread')}; this process may run on {every}")
 
 
 def _sharing(environment: Environment) -> Iterator[Finding]:

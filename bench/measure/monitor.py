@@ -28,7 +28,7 @@ from statistics import median
 
 from bench.measure.nvidia import Gpu, Nvml, gpu_figures, gpu_noise, library
 from bench.measure.system import TICK_S, Count, Sample, Switches, System, fold
-from bench.metrics import brief
+from bench.metrics import amount, brief
 from bench.report.schema import Figure, Missing
 
 _NOT_OPENED = Missing(reason="the measured window was not opened")
@@ -237,14 +237,14 @@ def _noise(system: Mapping[str, Figure], change: Sample) -> Iterator[str]:
     window, all_s, others = (_known(f) for f in (change["window_s"], change["all_s"], system["other_cores"]))
     disturbed = window > 0 and others - 2 * TICK_S / window > _OTHERS_CORES
     if disturbed:
-        amount = f"{brief(others)} of a core" if others < 1 else f"{others:.1f} cores"
-        yield f"suspect: other processes used {amount}"
+        used = f"{brief(others)} of a core" if others < 1 else f"{others:.1f} cores"
+        yield f"suspect: other processes used {used}"
     steal = _known(system["steal_percent"])
     forgiven = 100 * TICK_S / all_s if all_s > 0 else 0.0
     if grade := _grade(steal - forgiven, 0.5, 2.0):
         yield f"{grade}: the hypervisor took {brief(steal)} % of the CPU time (steal)"
     if (periods := _known(system["throttled_periods"])) > 0:
-        stopped = f"in {periods:.0f} periods, {brief(_known(system['throttled_s']))} s in all"
+        stopped = f"in {amount(periods, 'period')}, {brief(_known(system['throttled_s']))} s in all"
         yield f"invalid: the cgroup's CPU quota stopped the process {stopped}"
     waited = _known(system["psi_cpu_percent"])
     if grade := _grade(waited, 1.0, 5.0):
@@ -260,7 +260,7 @@ def _noise(system: Mapping[str, Figure], change: Sample) -> Iterator[str]:
     if (pages := _known(system["swap_in_per_s"])) > 0:
         yield f"invalid: the machine swapped in {brief(pages)} pages a second"
     if (events := _known(system["thermal_throttle_events"])) > 0:
-        yield f"suspect: the processor throttled for heat, {events:.0f} times"
+        yield f"suspect: the processor throttled for heat, {amount(events, 'time')}"
 
 
 def machine_noise(change: Sample) -> list[str]:

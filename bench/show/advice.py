@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-from bench.metrics import METRICS, with_unit
+from bench.metrics import METRICS, amount, with_unit
 from bench.report.schema import FAILED, Environment, Report, Result
 from bench.show.words import (
     clean,
@@ -101,7 +101,7 @@ def _about_threads(report: Report) -> Iterator[str]:
         threads, cores = environment.threads.get("intra"), _cores(environment)
         most = max(asked, default=threads if isinstance(threads, int) else 0)
         if cores is not None and most > cores:
-            limit = f"{cores:g} cores of quota or affinity"
+            limit = f"{amount(cores, 'core')} of quota or affinity"
             yield f"{most} threads share {limit}: set threads = [{max(int(cores), 1)}]."
 
 

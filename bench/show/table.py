@@ -36,7 +36,7 @@ _ALL = 10**9
 _TAIL_LINES = 8
 _MESSAGE_LINES = 3  # of a message, behind its first line
 _LOUD = "bold red"
-_NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?", re.ASCII)
+_NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]?\d+)?", re.ASCII)
 
 
 def report_view(report: Report, width: int, verbose: bool = False) -> RenderableType:
@@ -281,7 +281,7 @@ def _where(cases: Sequence[str], total: int, most: int) -> str:
 
 def _first_number(text: str) -> float:
     found = _NUMBER.search(text)
-    return float(found.group()) if found else 0.0
+    return float(found.group().replace(",", "")) if found else 0.0
 
 
 def _notes(report: Report, most: int, verbose: bool) -> list[str]:
