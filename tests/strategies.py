@@ -32,7 +32,9 @@ _scalars = st.one_of(
     st.integers(),
     st.floats(),
     _texts,
-    st.sampled_from([*METRICS, *MODES, "p50", "complie", "resnet5", "10m", "a:b", "../x", "1e400s", ""]),
+    st.sampled_from(
+        [*METRICS, *MODES, "p50", "complie", "resnet5", "10m", "a:b", "../x", "1e400s", "", "x" * 200, "\x1b[31m"]
+    ),
 )
 toml_values = st.recursive(
     _scalars,
@@ -82,6 +84,7 @@ def broken_suites(draw: st.DrawFn) -> Document:
     """A suite in which some values, anywhere, were replaced, added or taken away."""
     document = draw(suites())
     document["models"] = {"own": {"factory": "a.b:c", "kwargs": {"n": 1}}}
+    document["accuracy"] = {"data": ".", "limit": 3, "seeds": [0]}
     document["target"] = [{"where": {"batch_size": 1}, "metric": "latency.p50_ms", "max": 1.0}]
     for _ in range(draw(st.integers(1, 4))):
         place: Any = document

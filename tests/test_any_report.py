@@ -21,8 +21,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from bench.judge.gate import gate, parse_limit
+from bench.judge.sides import Named
 from bench.plan.case import MODES, Case
 from bench.report.schema import Cost, Reading, Report
+from bench.report.store import parse_report
 from bench.show.table import report_view
 
 
@@ -87,6 +90,13 @@ _cases = st.builds(
     precision=st.sampled_from(["fp32", "bf16"]),
     threads=st.none() | st.integers(1, 64),
 )
+_suite_targets = st.fixed_dictionaries(
+    {
+        "metric": st.sampled_from(["latency.p50_ms", "latency.p12_ms"]),
+        "where": st.sampled_from([{}, {"colour": "red"}, {"mode": "eager", "threads": 1}]),
+    },
+    optional={"max": st.floats(-1e300, 1e300), "min": st.none(), "newer": st.lists(st.booleans(), max_size=2)},
+)
 
 
 @st.composite
@@ -104,8 +114,26 @@ def reports(draw: st.DrawFn) -> Report:
         results.append(make_result(case, metrics=metrics, rounds=rounds))
     verdicts = st.sampled_from(["met", "missed", "inconclusive", "unavailable"])
     targets = [make_target(result, limit=draw(st.floats(1, 1e6)), verdict=draw(verdicts)) for result in results]
+    suite = make_suite(
+        targets=draw(st.lists(_suite_targets, max_size=2)), accuracy=draw(st.none() | st.just({"data": "."}))
+    )
     cost = draw(st.none() | st.builds(Cost, wall_s=st.floats(0, 1e5), calls_s=st.just(0.0), compile_s=st.just(9.0)))
-    return make_report(results, targets, cost=cost, status=draw(st.sampled_from(["complete", "interrupted"])))
+    return make_report(
+        results, targets, suite=suite, cost=cost, status=draw(st.sampled_from(["complete", "interrupted"]))
+    )
+
+
+@given(reports())
+@settings(max_examples=40)
+def test_any_report_is_written_and_read_again_as_it_was(report: Report) -> None:
+    text = report.model_dump_json(by_alias=True)
+    again = parse_report(text, "x")
+    assert again == report
+    assert (
+        gate(Named("x", again), Named("y", report), [parse_limit("latency.p50_ms:5%")]).verdict
+        if report.results
+        else True
+    )
 
 
 @given(reports(), st.integers(60, 150), st.booleans())

@@ -10,12 +10,14 @@ from random import Random
 from typing import Any
 
 import pytest
-from builders import make_report, make_suite
+from builders import failed_result, make_failure, make_report, make_suite
 from fuzz.__main__ import fuzz
 from fuzz.calls import answer, wrong_with
 from fuzz.documents import reports
 from fuzz.mangle import mangled_json
 from stored import EAGER, report_of, result_near, stored
+
+from bench.plan.case import Case
 
 SUITE = 'schema = 1\nname = "s"\n[matrix]\nmodel = ["resnet18"]\n'
 
@@ -207,3 +209,11 @@ def test_what_is_wrong_with_a_suite_is_said_with_its_line(tmp_path: Path, lines:
     path.write_text((lines + SUITE) if lines.startswith(("accuracy =", "x")) else SUITE + lines)
     assert says in refused("validate", str(path))
     assert says in refused("run", "--dry-run", "-s", str(path))
+
+
+def test_a_text_that_is_no_unicode_is_written_with_a_sign_in_its_place_and_read_again(tmp_path: Path) -> None:
+    failed = failed_result(Case("a"), "failed", make_failure(message="no file 'caf\udce9'", output_tail="\ud800"))
+    path = stored(tmp_path, "r.json", make_report([failed], notes=["fine"]))
+    seen = answer(["show", "--json", path])
+    assert (seen.code, wrong_with(["--json"], seen)) == (0, "")
+    assert "no file 'caf?'" in answer(["show", path]).out

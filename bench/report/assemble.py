@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench import __version__
+from bench.errors import ReportError
 from bench.plan.case import Case
 from bench.report.derive import derive, missing_reason, relate
 from bench.report.schema import (
@@ -52,26 +53,36 @@ class Run:
 
 
 def replay(lines: Iterable[Mapping[str, Any]]) -> Run:
-    """Read a journal back; of an empty one, the header is empty."""
+    """Read a journal back; of an empty one, the header is empty. Raises ReportError for a line that is none of ours."""
     run = Run({}, {})
-    for line in lines:
-        if line["kind"] == "header":
-            run.header = line
-            continue
-        run.elapsed_s = line["elapsed_s"]
-        if line["kind"] == "stopped":
-            continue
-        seen = run.seen.setdefault(line["case"], Seen())
-        if line["kind"] == "round":
-            seen.rounds.append(Round.model_validate(line["round"]))
-            seen.weights = line["weights"]
-        elif line["kind"] == "checked":
-            seen.equivalence = Equivalence.model_validate(line["equivalence"])
-        elif line["kind"] == "accuracy":
-            seen.accuracy = AccuracyRecord.model_validate(line["accuracy"])
-        elif line["kind"] == "ended":
-            seen.ended = line
+    for number, line in enumerate(lines, 1):
+        try:
+            _replay_one(run, line)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ReportError(
+                f"line {number} of the journal is damaged. Move the folder away and run again without --resume."
+            ) from error
     return run
+
+
+def _replay_one(run: Run, line: Mapping[str, Any]) -> None:
+    if line["kind"] == "header":
+        run.header = line
+        SuiteRecord.model_validate(line["suite"])
+        return
+    run.elapsed_s = float(line["elapsed_s"])
+    if line["kind"] == "stopped":
+        return
+    seen = run.seen.setdefault(line["case"], Seen())
+    if line["kind"] == "round":
+        seen.rounds.append(Round.model_validate(line["round"]))
+        seen.weights = line["weights"]
+    elif line["kind"] == "checked":
+        seen.equivalence = Equivalence.model_validate(line["equivalence"])
+    elif line["kind"] == "accuracy":
+        seen.accuracy = AccuracyRecord.model_validate(line["accuracy"])
+    elif line["kind"] == "ended":
+        seen.ended = line
 
 
 def build(run: Run, cases: Iterable[Case], finished_at: str, interrupted: bool, harness_cpu_s: float) -> Report:

@@ -10,11 +10,13 @@ kept; `metrics` is derived from them (report/derive.py) and recomputed by anythi
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from math import isfinite
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StrictBool, StrictInt, model_validator
+from pydantic_core import PydanticSerializationError
 
 SCHEMA = 1
 
@@ -29,6 +31,14 @@ class Record(BaseModel):
     """Frozen, and tolerant of keys that a newer version may have added."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    def model_dump_json(self, **options: Any) -> str:
+        """As pydantic writes it; half of a surrogate pair, as in a file name that is no UTF-8, becomes a `?`."""
+        try:
+            return super().model_dump_json(**options)
+        except PydanticSerializationError:
+            plain = json.dumps(self.model_dump(**options), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+            return plain.encode("utf-8", "replace").decode()
 
 
 def _readable(value: JsonValue) -> JsonValue:
