@@ -14,7 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.core.models import construct, tensors_of
+from bench.core.models import construct
+from bench.core.outputs import tensors_of
 from bench.core.session import InferenceSession, blamed_on
 
 MB = 2**20

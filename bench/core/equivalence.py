@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from bench.core.models import Inputs, map_tensors, tensors_of
+from bench.core.models import Inputs
+from bench.core.outputs import map_tensors, tensors_of
 
 # Relative to the largest output: some ten roundings of each type's epsilon.
 FLOOR = {torch.float32: 2e-6, torch.bfloat16: 2e-2, torch.float16: 2e-3, torch.float64: 1e-12}

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from bench.core.outputs import tensors_of
 from bench.core.torchvision_ops import import_torchvision
 from bench.core.weights import load_weights, read_state
 from bench.errors import CaseError
@@ -102,30 +103,6 @@ def image_size(factory: str, model: torch.nn.Module) -> int:
         return 224
     transforms = import_torchvision().models.get_model_weights(factory).DEFAULT.transforms()
     return int(transforms.crop_size[0])
-
-
-def tensors_of(value: Any) -> list[torch.Tensor]:
-    """Every tensor in nested tuples, lists, mappings and dataclass-like outputs, in order."""
-    if isinstance(value, torch.Tensor):
-        return [value]
-    if isinstance(value, Mapping):
-        return [tensor for item in value.values() for tensor in tensors_of(item)]
-    if isinstance(value, (tuple, list)):
-        return [tensor for item in value for tensor in tensors_of(item)]
-    return []
-
-
-def map_tensors(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
-    """The same nest with `change` applied to every tensor."""
-    if isinstance(value, torch.Tensor):
-        return change(value)
-    if isinstance(value, Mapping):
-        return {key: map_tensors(item, change) for key, item in value.items()}
-    if isinstance(value, tuple):
-        return tuple(map_tensors(item, change) for item in value)
-    if isinstance(value, list):
-        return [map_tensors(item, change) for item in value]
-    return value
 
 
 def resolve_callable(name: str) -> Callable[..., Any]:

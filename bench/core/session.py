@@ -17,7 +17,8 @@ from PIL import Image
 from bench.core import devices, equivalence, modes
 from bench.core.images import Source, blamed_on_image, name_of, open_image
 from bench.core.labels import labels_of
-from bench.core.models import Inputs, build_inputs, build_model, map_tensors, tensors_of, weights_entry
+from bench.core.models import Inputs, build_inputs, build_model, weights_entry
+from bench.core.outputs import map_tensors, tensors_of
 from bench.core.preprocessing import Preprocessing
 from bench.core.stream import batches
 from bench.errors import BenchError, CaseError, Unsupported, UsageError
