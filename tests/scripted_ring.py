@@ -15,7 +15,10 @@ from bench.measure.turns import UNCOUNTED_ROUNDS
 
 CANDIDATE = ("SIDE", "candidate")  # in its environment: `--candidate-env SIDE=candidate`
 ROUNDS = UNCOUNTED_ROUNDS + 8
-OUTPUT = {"shapes": [[1, 2]], "values": [1.0, -2.0], "largest": 2.0, "finite": True}
+OUTPUT = {
+    "parts": [{"path": "", "shape": [1, 2], "values": [1.0, -2.0], "kinds": {}, "largest": 2.0, "exact": False}],
+    "unread": [],
+}
 BASELINE_NS = 10_000_000
 TORCH = {"version": "2.13.0+cpu", "cpu_capability": "AVX2", "flags": {}, "threads": {"intra": 2, "inter": 2}}
 

@@ -8,7 +8,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -385,9 +385,12 @@ def pair(log_ratio: float, null: float) -> PairRecord:
 # ---- outputs
 
 
-def output(*values: float, shape: tuple[int, ...] = (1, 3), finite: bool = True) -> dict[str, Any]:
-    largest = max(map(abs, values), default=0.0)
-    return {"shapes": [list(shape)], "values": list(values), "largest": largest, "finite": finite}
+def output(*values: float | str, shape: tuple[int, ...] = (1, 3), unread: Sequence[str] = ()) -> dict[str, Any]:
+    """As core/sample.py makes it of one tensor: words stand for what is no ordinary number."""
+    numbers = [abs(value) for value in values if not isinstance(value, str)]
+    kinds = {value: values.count(value) for value in values if isinstance(value, str)}
+    part = {"path": "", "shape": list(shape), "values": list(values), "kinds": kinds, "exact": False}
+    return {"parts": [{**part, "largest": max(numbers, default=0.0)}], "unread": list(unread)}
 
 
 ANSWER = output(1.0, 2.0, -4.0)
@@ -400,7 +403,8 @@ ANSWER = output(1.0, 2.0, -4.0)
         (output(1.001, 2.0, -4.0), "same", ""),
         (output(1.0, 3.0, -4.0), "different", "by 25 % of the largest value"),
         (output(1.0, 2.0, -4.0, shape=(1, 3, 1)), "different", "other shapes: 1×3 → 1×3×1"),
-        (output(finite=False), "different", "the candidate's holds NaN or infinity"),
+        (output(1.0, 2.0, "NaN"), "different", "the candidate's holds NaN"),
+        (output(1.0, 2.0, -4.0, unread=["cache is of type Cache"]), "not compared", ""),
     ],
 )
 def test_sides_that_answer_differently_are_said_to_and_the_verdict_stays(
@@ -418,8 +422,8 @@ def test_sides_that_answer_differently_are_said_to_and_the_verdict_stays(
     ("samples", "reason"),
     [
         ({"baseline": ANSWER, "candidate": ANSWER, "null": output(1.0, 3.0, -4.0)}, "otherwise each time"),
-        ({"baseline": output(finite=False), "candidate": output(finite=False)}, "NaN or infinity"),
-        ({"baseline": output(shape=()), "candidate": output(shape=())}, "no tensor"),
+        ({"baseline": output("NaN"), "candidate": output("NaN")}, "NaN or infinity"),
+        ({"baseline": {"parts": [], "unread": []}, "candidate": {"parts": [], "unread": []}}, "no tensor"),
         ({"baseline": ANSWER}, "no output was looked at"),
     ],
 )

@@ -1,29 +1,54 @@
-"""Some of an output, as it travels between processes: its shape, its ends, its largest value, and whether it is finite."""
+"""Some of an answer, as it travels between processes: its parts, their shapes, ends and largest values, in plain JSON."""
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import dataclass
 
 import torch
 
-from bench.core.equivalence import MOST_VALUES, sample
+from bench.core.sample import MOST_VALUES, sample
 
 
-def test_a_sample_holds_the_shape_the_ends_and_the_largest_value() -> None:
+@dataclass
+class Detections:
+    boxes: torch.Tensor
+    scale: str = "one"
+
+
+def test_a_sample_holds_the_shape_the_ends_and_the_largest_value_of_each_part() -> None:
     values = torch.arange(10_000.0).reshape(100, 100)
-    found = sample((values, {"more": torch.tensor(-20_000)}))
-    assert found.shapes == [[100, 100], []]
-    assert (found.values[0], found.values[-2], found.values[-1]) == (0.0, 9_999.0, -20_000.0)
-    assert (len(found.values), found.largest, found.finite) == (MOST_VALUES // 2 + 1, 20_000.0, True)
+    first, second = sample((values, {"more": torch.tensor(-20_000)})).parts
+    assert (first["path"], first["shape"], first["largest"]) == ("[0]", [100, 100], 9_999.0)
+    assert (first["values"][0], first["values"][-1], len(first["values"])) == (0.0, 9_999.0, MOST_VALUES // 2)
+    assert (second["path"], second["shape"], second["values"]) == ("[1].more", [], [-20_000])
 
 
-def test_what_is_not_finite_has_no_values_and_what_holds_no_tensor_no_shape() -> None:
-    assert (sample(torch.tensor([1.0, math.nan])).finite, sample(torch.tensor([math.inf])).values) == (False, [])
-    assert (sample("words").shapes, sample("words").finite) == ([], True)
+def test_what_is_no_ordinary_number_travels_as_a_word_and_is_counted() -> None:
+    lowest = torch.finfo(torch.float32).min
+    (part,) = sample(torch.tensor([1.0, math.nan, lowest, -math.inf])).parts
+    assert part["values"] == [1.0, "NaN", "the lowest number", "-infinite"]
+    assert part["kinds"] == {"NaN": 1, "the lowest number": 1, "-infinite": 1}
+    assert part["largest"] == 1.0
+    json.dumps(part, allow_nan=False)
+
+
+def test_a_number_behind_a_mask_is_not_the_largest() -> None:
+    (part,) = sample(torch.tensor([0.5, -3.0, -1e9, -1e9 + 64])).parts
+    assert part["largest"] == 3.0
+
+
+def test_words_travel_as_text_and_what_is_not_understood_with_its_reason() -> None:
+    found = sample((Detections(torch.ones(1)), "\ud800" * 5000, (each for each in ())))
+    assert [part["path"] for part in found.parts] == ["[0].boxes", "[0].scale", "[1]"]
+    assert found.parts[1]["text"] == "'one'"
+    assert len(found.parts[2]["text"].encode()) < 300
+    assert found.unread == ["[2] is of type generator"]
 
 
 def test_places_in_a_large_output_are_exact() -> None:
     """A float32 cannot count beyond 2^24: the last place would lie behind the end."""
     large = torch.zeros(2**24 + 4, dtype=torch.uint8)[: 2**24 + 2]
     large[-1] = 7
-    assert sample(large).values[-1] == 7.0
+    assert sample(large).parts[0]["values"][-1] == 7.0

@@ -1,30 +1,33 @@
 """Right before fast: is this mode's output eager's output?
 
-The yardstick is eager's own distance to the same model in float64 on the same input and weights: two
-roundings of one function may differ by as much as both are off, so up to twice that distance is equal.
-A floor for the precision in use keeps exact models from failing on the last bit.
+Every part of an answer (core/outputs.py) is held against the same part of eager's, within what roundings of one
+function may differ by (core/rounding.py). What cannot be compared is unchecked, with its reason: neither equal nor
+different.
 """
 
 from __future__ import annotations
 
 import copy
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
+from bench.core import rounding
 from bench.core.models import Inputs
-from bench.core.outputs import map_tensors, tensors_of
-
-# Relative to the largest output: some ten roundings of each type's epsilon.
-FLOOR = {torch.float32: 2e-6, torch.bfloat16: 2e-2, torch.float16: 2e-3, torch.float64: 1e-12}
-
-MOST_VALUES = 256
+from bench.core.outputs import Answer, Leaf, look, map_tensors, read
+from bench.core.rounding import FLOOR, Finding, Numbers, Pair, hold, is_number, numbers_of
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """`status` is equal, different or unchecked; distances are absolute, in the unit of the output."""
+    """`status` is equal, different or unchecked; distances are absolute, in the unit of the output.
+
+    The figures are those of the place that is farthest off, measured by its tolerance; all are finite.
+    """
 
     status: str
     max_abs: float | None = None
@@ -36,58 +39,61 @@ class Comparison:
 def compare(candidate: Any, eager: torch.nn.Module, inputs: Inputs) -> Comparison:
     """Hold the output `candidate` against the eager model's on the same inputs, in the same precision."""
     with torch.inference_mode():
-        expected = tensors_of(run(eager, inputs))
-    given = tensors_of(candidate)
-    if [tuple(tensor.shape) for tensor in given] != [tuple(tensor.shape) for tensor in expected]:
-        shapes = " and ".join(str([tuple(t.shape) for t in side]) for side in (given, expected))
-        return Comparison("different", reason=f"the outputs have other shapes: {shapes}")
-    if not expected:
-        return Comparison("unchecked", reason="the output holds no tensor")
-    if not all(torch.isfinite(tensor).all() for tensor in expected if tensor.is_floating_point()):
-        return Comparison("unchecked", reason="eager's own output is not finite")
-    scale = max(_largest(tensor) for tensor in expected)
-    if scale == 0:
-        return Comparison("unchecked", reason="eager's output is all zeros: there is nothing to compare")
-    distance = _distance(given, expected)
-    floor = max(FLOOR.get(tensor.dtype, 0.0) for tensor in expected) * scale
-    reference, reason = _float64(eager, inputs, [tensor.dtype for tensor in expected])
-    own = _distance(expected, reference) if reference else 0.0
-    tolerance = max(2 * own, floor)
-    equal = distance <= tolerance  # false for NaN as well
-    return Comparison(
-        "equal" if equal else "different",
-        max_abs=_finite(distance),
-        max_rel=_finite(distance / scale),
-        tolerance=tolerance,
-        reason=reason if equal else _explain(distance, tolerance),
-    )
+        expected = run(eager, inputs)
+    reference, reason = float64_answer(eager, inputs)
+    return difference(candidate, expected, reference, reason, floor_of(eager))
 
 
-@dataclass(frozen=True)
-class Sample:
-    """Some of an output, as far as it travels between processes: every tensor's shape, and at most `MOST_VALUES` of
-    all values, evenly spread; `largest` of all absolute ones, and whether all are finite."""
+def difference(
+    given: Any, expected: Any, reference: Any = None, reason: str | None = None, floor: float = 0.0
+) -> Comparison:
+    """Hold one answer against another, `expected`, which is eager's.
 
-    shapes: list[list[int]]
-    values: list[float]
-    largest: float | None
-    finite: bool
+    reference: the answer in float64, None where there is none, for the `reason` · floor: as `floor_of` tells it.
+    """
+    mine, eagers = read(given), read(expected)
+    problem, pairs = align(mine, eagers)
+    if problem:
+        return Comparison("different", reason=problem)
+    exact, why = _references(reference, [leaf for _, leaf in pairs]) if reference is not None else ({}, reason)
+    unread = [str(each) for each in (*eagers.unread, *mine.unread)]
+    findings: list[Finding] = []
+    numbers: list[Pair] = []
+    for one, other in pairs:
+        if not (is_number(one.value) or is_number(other.value)):
+            findings.append(_plainly(one, other))
+            continue
+        found, trouble = look(partial(_numbers, one, other, exact.get(other.path)), other.path)
+        if trouble is None:
+            numbers.append(found)
+        else:
+            unread.append(str(trouble))
+    whole = max((each.expected.largest() for each in numbers if not each.expected.exact), default=0.0)
+    findings += [hold(each, whole, floor) for each in numbers]
+    return _verdict(findings, list(dict.fromkeys(unread)), why)
 
 
-def sample(output: Any) -> Sample:
-    """The sample of a model's output; empty where it holds no tensor."""
-    tensors = [tensor for tensor in tensors_of(output) if tensor.numel()]
-    flat = [tensor.detach().reshape(-1).to("cpu", torch.float64) for tensor in tensors]
-    finite = all(bool(torch.isfinite(each).all()) for each in flat)
-    values = []
-    for each in flat:
-        places = torch.linspace(
-            0, each.numel() - 1, min(each.numel(), max(MOST_VALUES // len(flat), 1)), dtype=torch.float64
-        )
-        values += each[places.round().long()].tolist()
-    largest = max((_largest(each) for each in flat), default=0.0)
-    shapes = [list(tensor.shape) for tensor in tensors]
-    return Sample(shapes, values if finite else [], largest if finite else None, finite)
+def align(given: Answer, expected: Answer) -> tuple[str, list[tuple[Leaf, Leaf]]]:
+    """The parts of two answers in pairs; or first, in words, why they have other parts or shapes.
+
+    Parts of one name belong together. Where one side only counts what the other names (a traced model answers with a
+    tuple), parts are taken in order. What one side could not read is no part that the other has too many.
+    """
+    dark = {each.path for each in (*given.unread, *expected.unread)}
+    mine, eagers = ([leaf for leaf in side.leaves if not _within(leaf.path, dark)] for side in (given, expected))
+    by_path = {leaf.path: leaf for leaf in mine}
+    if len(by_path) == len(mine) and by_path.keys() == {leaf.path for leaf in eagers}:
+        pairs = [(by_path[leaf.path], leaf) for leaf in eagers]
+    else:
+        mine, eagers = ([leaf for leaf in side if leaf.value is not None] for side in (mine, eagers))
+        pairs = list(zip(mine, eagers, strict=False))
+        if [_shape(leaf) for leaf in mine if leaf.is_tensor] != [_shape(leaf) for leaf in eagers if leaf.is_tensor]:
+            return f"the outputs have other shapes: {_shapes(mine)}, where eager's are {_shapes(eagers)}", []
+        if len(mine) != len(eagers) or not all(_alike(one.path, other.path) for one, other in pairs):
+            return f"the outputs have other parts: {_names(mine)}, where eager's are {_names(eagers)}", []
+    if any(_shape(one) != _shape(other) for one, other in pairs):
+        return f"the outputs have other shapes: {_shapes(mine)}, where eager's are {_shapes(eagers)}", []
+    return "", pairs
 
 
 def run(model: Any, inputs: Inputs) -> Any:
@@ -99,38 +105,139 @@ def run(model: Any, inputs: Inputs) -> Any:
     return model(inputs)
 
 
-def _float64(
-    eager: torch.nn.Module, inputs: Inputs, dtypes: list[torch.dtype]
-) -> tuple[list[torch.Tensor], str | None]:
-    """The same model's output in float64; nothing, with the reason, where it cannot be had."""
-    if not any(dtype.is_floating_point for dtype in dtypes):
-        return [], None
-    try:
+def floor_of(model: torch.nn.Module) -> float:
+    """The relative floor of the coarsest type that the model computes in, whatever type it answers in."""
+    held = [*model.parameters(), *model.buffers()]
+    return max((FLOOR.get(each.dtype, 0.0) for each in held if each.is_floating_point()), default=0.0)
+
+
+def float64_answer(eager: torch.nn.Module, inputs: Inputs) -> tuple[Any, str | None]:
+    """The same model's answer in float64; None, with the reason, where it cannot be had."""
+
+    def answer() -> Any:
         exact = copy.deepcopy(eager).double()
         doubled = map_tensors(inputs, lambda tensor: tensor.double() if tensor.is_floating_point() else tensor)
-        with torch.inference_mode():
-            reference = tensors_of(run(exact, doubled))
-    except (RuntimeError, TypeError, NotImplementedError, MemoryError) as error:
-        return [], f"no float64 reference ({str(error).splitlines()[0][:120]}); the floor alone was used"
-    if len(reference) != len(dtypes) or not all(torch.isfinite(tensor).all() for tensor in reference):
-        return [], "the float64 model's output is no reference; the floor alone was used"
-    return reference, None
+        usual = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float64)  # for tensors that the model makes itself
+        try:
+            with torch.inference_mode():
+                return run(exact, doubled)
+        finally:
+            torch.set_default_dtype(usual)
+
+    found, trouble = look(answer, "the model in float64")
+    if trouble is not None:
+        return None, f"no float64 reference ({trouble}); the floor alone was used"
+    return found, None
 
 
-def _distance(left: list[torch.Tensor], right: list[torch.Tensor]) -> float:
-    """Largest absolute difference; NaN where either side holds one."""
-    return max((_largest(a.double() - b.double()) for a, b in zip(left, right, strict=True)), default=0.0)
+def _numbers(one: Leaf, other: Leaf, exact: Numbers | None) -> Pair:
+    return Pair(other, numbers_of(one.value), numbers_of(other.value), exact)
 
 
-def _largest(tensor: torch.Tensor) -> float:
-    return float(tensor.double().abs().max()) if tensor.numel() else 0.0
+def _references(reference: Any, leaves: Sequence[Leaf]) -> tuple[dict[str, Numbers], str | None]:
+    """float64's numbers for each of eager's leaves, by path; none, with the reason, where it answers otherwise."""
+    problem, pairs = align(read(reference), Answer(tuple(leaves), ()))
+    found = {}
+    for one, other in pairs:
+        if is_number(one.value) and is_number(other.value):
+            numbers, trouble = look(partial(numbers_of, one.value), other.path)
+            if trouble is None:
+                found[other.path] = numbers
+    return found, "the float64 model's output is no reference; the floor alone was used" if problem else None
 
 
-def _finite(value: float) -> float | None:
-    return value if value == value and abs(value) != float("inf") else None  # noqa: PLR0124 - NaN is not itself
+def _plainly(one: Leaf, other: Leaf) -> Finding:
+    """Two values that are no tensors: the same or not."""
+    same, trouble = look(lambda: type(one.value) is type(other.value) and bool(one.value == other.value), other.path)
+    if same:
+        telling = other.value is not None and not isinstance(other.value, bool)
+        return Finding(other, "equal" if telling else "nothing")
+    if trouble is not None or other.inner:
+        return Finding(other, "undecided", reason="is another value, in an attribute of the object's own")
+    return Finding(other, "different", reason=f"is {_short(one.value)} where eager's is {_short(other.value)}")
 
 
-def _explain(distance: float, tolerance: float) -> str:
-    if _finite(distance) is None:
-        return "the output holds NaN or infinity where eager's is finite"
-    return f"the largest difference, {distance:.3g}, is over the tolerance, {tolerance:.3g}"
+def _verdict(findings: Sequence[Finding], unread: list[str], why: str | None) -> Comparison:
+    """One word for all parts: different where one is, else unchecked where one is not known."""
+
+    def off(finding: Finding) -> float:
+        if finding.distance is None or finding.tolerance is None:
+            return math.inf  # what no distance decided
+        return finding.distance / finding.tolerance if finding.tolerance else math.inf if finding.distance else 0.0
+
+    def told(status: str, finding: Finding, reason: str | None) -> Comparison:
+        return Comparison(status, _finite(finding.distance), _finite(finding.relative), finding.tolerance, reason)
+
+    for status in ("different", "undecided"):
+        found = [each for each in findings if each.status == status]
+        if found:
+            worst = max(found, key=off)
+            words = _said(worst) + (f" ({why})" if why and status == "undecided" else "")
+            return told("unchecked" if status == "undecided" else status, worst, words)
+    if unread:
+        more = f" and {len(unread) - 3} more" if len(unread) > 3 else ""
+        return Comparison("unchecked", reason="not compared: " + "; ".join(unread[:3]) + more)
+    compared = [each for each in findings if each.status == "equal"]
+    if not compared:
+        return Comparison("unchecked", reason=_nothing(findings))
+    with_figures = [each for each in compared if each.distance is not None]
+    return told("equal", max(with_figures or compared, key=off), why)
+
+
+def _said(finding: Finding) -> str:
+    if finding.reason:
+        return f"{finding.leaf.path or 'the output'} {finding.reason}"
+    where = f"{finding.leaf.path}: " if finding.leaf.path else ""
+    return f"{where}the largest difference, {finding.distance:.3g}, is over the tolerance, {finding.tolerance:.3g}"
+
+
+def _nothing(findings: Sequence[Finding]) -> str:
+    tensors = [finding.leaf.value for finding in findings if is_number(finding.leaf.value)]
+    if not tensors:
+        return "the output holds no tensor"
+    numbers = [numbers_of(value) for value in tensors]
+    if not any(len(each.values) for each in numbers):
+        return "eager's output is empty: there is nothing to compare"
+    if any(bool((each.kinds != rounding.ORDINARY).any()) for each in numbers):
+        return "eager's own output is not finite"
+    return "eager's output is all zeros: there is nothing to compare"
+
+
+def _within(path: str, dark: set[str]) -> bool:
+    return any(path == each or path.startswith((f"{each}.", f"{each}[")) or not each for each in dark)
+
+
+def _alike(one: str, other: str) -> bool:
+    """Whether two paths may name one part: where only one side has names, the other counts."""
+    mine, others = sorted((list(_named(one)), list(_named(other))), key=len)
+    rest = iter(others)
+    return all(name in rest for name in mine)
+
+
+def _named(path: str) -> Iterator[str]:
+    for part in path.replace("[", ".[").split("."):
+        if part and not (part.startswith("[") and part[1:-1].isdigit()):
+            yield part
+
+
+def _shape(leaf: Leaf) -> tuple[int, ...]:
+    return tuple(leaf.value.shape) if leaf.is_tensor else ()
+
+
+def _shapes(leaves: Sequence[Leaf]) -> str:
+    return str([_shape(leaf) for leaf in leaves if leaf.is_tensor])
+
+
+def _names(leaves: Sequence[Leaf]) -> str:
+    shown = ", ".join(leaf.path or "one tensor" for leaf in leaves[:6])
+    return shown + (", …" if len(leaves) > 6 else "")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else value

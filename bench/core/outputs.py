@@ -78,6 +78,20 @@ def tensors_of(value: Any) -> list[torch.Tensor]:
     return [leaf.value for leaf in read(value).tensors()]
 
 
+def look(at: Callable[[], Any], path: str) -> tuple[Any, Unread | None]:
+    """What `at` returns, or why it could not: a model's own objects may raise anything when they are looked at."""
+    try:
+        return at(), None
+    except Unreadable as error:
+        return None, Unread(path, str(error))
+    except Exception as error:
+        return None, Unread(path, f"raised {type(error).__name__} when it was looked at")
+
+
+class Unreadable(Exception):
+    """A part that cannot be read; its text goes on from the name of the part: "is on the meta device"."""
+
+
 class _Walk:
     def __init__(self) -> None:
         self.leaves: list[Leaf] = []
@@ -92,12 +106,9 @@ class _Walk:
                 self.unread.append(Unread(path, _TOO_MUCH))
             return
         self._above.append(id(value))
-        try:
-            self._read(value, path, inner)
-        except Exception as error:  # a model's own objects may raise anything when they are looked at
-            self.unread.append(Unread(path, f"raised {type(error).__name__} when it was looked at"))
-        finally:
-            self._above.pop()
+        _, problem = look(lambda: self._read(value, path, inner), path)
+        self.unread += [problem] if problem is not None else []
+        self._above.pop()
 
     def _read(self, value: Any, path: str, inner: bool) -> None:
         if isinstance(value, torch.Tensor):

@@ -30,10 +30,11 @@ from typing import IO, Any
 
 import torch
 
-from bench.core import anchors, devices, equivalence, modes, operators
+from bench.core import anchors, devices, modes, operators
 from bench.core.accuracy import evaluate
 from bench.core.dataset import read_dataset, sample
-from bench.core.models import tensors_of
+from bench.core.outputs import tensors_of
+from bench.core.sample import sample as sample_answer
 from bench.core.session import InferenceSession
 from bench.core.slowdown import slowed
 from bench.core.torchvision_ops import extension_loads, import_torchvision
@@ -153,7 +154,7 @@ class RingEdge(TorchEdge):
         assert isinstance(session, InferenceSession)
         answer = session.infer()
         session.wait()
-        return vars(equivalence.sample(answer))
+        return vars(sample_answer(answer))
 
     def profiled(self, session: Session, call: Call, calls: int) -> dict[str, Any]:
         """The fields of a core.operators.Profiled."""
