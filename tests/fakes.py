@@ -48,6 +48,7 @@ class Script:
     hangs: str | None = None
     output: str = ""
     graphs: int | None = None
+    restore: Callable[[FakeClock], Callable[[], None]] | None = None  # puts inputs back, for a model that changes them
     check: Mapping[str, Any] = field(default_factory=lambda: {"status": "equal", "max_abs": 0.0, "tolerance": 1e-6})
 
 
@@ -70,6 +71,12 @@ class ScriptedSession:
 
     def prepare(self) -> None:
         self._step("prepare", self.script.prepare_s)
+
+    def watch_inputs(self) -> None:
+        """A script has no inputs."""
+
+    def restorer(self) -> Callable[[], None] | None:
+        return self.script.restore and self.script.restore(self.clock)
 
     def bound(self) -> Callable[[], object]:
         def call() -> None:

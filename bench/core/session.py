@@ -20,11 +20,13 @@ from bench.core.labels import labels_of
 from bench.core.models import Inputs, build_inputs, build_model, weights_entry
 from bench.core.outputs import map_tensors, tensors_of
 from bench.core.preprocessing import Preprocessing
+from bench.core.restoring import Restoring, copied, fingerprint
 from bench.core.stream import batches
 from bench.errors import BenchError, CaseError, Unsupported, UsageError
 from bench.plan.case import Case, ModelSpec
 from bench.plan.names import readable
 
+CHANGES_INPUTS = "the model changes its inputs"
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -80,6 +82,8 @@ class InferenceSession:
         self.wait: Callable[[], None] = devices.waiter(torch.device("cpu"))
         self._turn = threading.Lock()
         self._preprocessing: Preprocessing | None = None
+        self._untouched: tuple[object, ...] = ()
+        self._restoring: Restoring | None = None
         sys.path[:0] = [path for path in pythonpath if path not in sys.path]
 
     def __enter__(self) -> Self:
@@ -103,7 +107,7 @@ class InferenceSession:
         if self.case.threads is not None:
             torch.set_num_threads(self.case.threads)
         self.model, self.weights = self._place()
-        self.inputs = self.place_inputs(build_inputs(self.spec, self.model, self.case.batch_size, self.seed))
+        self.inputs = self.fresh_inputs()
         self.wait()
 
     def prepare(self) -> None:
@@ -116,12 +120,16 @@ class InferenceSession:
         """Let go of the model and its inputs, and of the device memory they took."""
         for name in ("model", "forward", "inputs"):
             self.__dict__.pop(name, None)
+        self._restoring = None
         if self.device is not None:
             devices.release(self.device)
 
     def infer(self, inputs: Inputs | None = None) -> Any:
         """One forward pass of `inputs` (the session's own by default); gradients are off."""
         with torch.inference_mode():
+            if inputs is None and self._restoring is not None:
+                self._restoring.restore()
+                return self._restoring.call()
             return equivalence.run(self.forward, self.inputs if inputs is None else inputs)
 
     def bound(self) -> Callable[[], object]:
@@ -129,12 +137,43 @@ class InferenceSession:
 
         Call it inside `torch.inference_mode()`: entering that context costs more than an empty model.
         """
+        if self._restoring is not None:
+            return self._restoring.call
         forward, inputs = self.forward, self.inputs
         if isinstance(inputs, dict):
             return lambda: forward(**inputs)
         if isinstance(inputs, tuple):
             return lambda: forward(*inputs)
         return lambda: forward(inputs)
+
+    def watch_inputs(self) -> None:
+        """Remember what the session's own inputs look like, for `restorer`."""
+        self._untouched = fingerprint(self.inputs)
+
+    def restorer(self) -> Callable[[], None] | None:
+        """None where calls have left the inputs as they were at `watch_inputs`; else a function that puts them back.
+
+        `bound` then runs the inputs as it left them. It takes a copy of a model's inputs, and some time: call it
+        outside of what is timed.
+        """
+        if fingerprint(self.inputs) == self._untouched:
+            return None
+        says = f"{CHANGES_INPUTS}: they are put back before each call, outside the timed part"
+        with torch.inference_mode(False):  # tensors of inference mode are others to torch.compile, which compiles again
+            try:
+                inputs = self.fresh_inputs()
+            except (BenchError, ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
+                first = (str(error) or type(error).__name__).splitlines()[0][:120]
+                says += f", as the first call left them, for they could not be made again ({first})"
+                inputs = copied(self.inputs)
+        self._restoring = Restoring(self.forward, inputs)
+        self.inputs = inputs
+        self.notes.append(says)
+        return self._restoring.restore
+
+    def fresh_inputs(self) -> Inputs:
+        """The session's inputs made once more, as no call has seen them."""
+        return self.place_inputs(build_inputs(self.spec, self.model, self.case.batch_size, self.seed))
 
     def place_inputs(self, inputs: Inputs) -> Inputs:
         """`inputs` on the session's device, floating tensors in its precision, images in its memory format."""

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from bench.measure.strays import OpenedFiles, refuse_strays
-from bench.measure.worker import Call, Edge, Emit, Request, Session, explain
+from bench.measure.worker import Call, Edge, Emit, Request, Session, Timed, explain, restored_calls, timed_of
 
 _TOKEN = struct.Struct("<II")  # calls in a turn, rounds: made out while all make their first calls, then the same
 FEWEST_ROUNDS = 10
@@ -148,6 +148,7 @@ def _take_turns(seat: Seat, edge: RingEdge, say: Emit) -> None:
     before_load = edge.resident()
     say({"event": "phase", "phase": "load"})
     session.load()
+    session.watch_inputs()
     say({"event": "device", **edge.describe(session)})
     say({"event": "inputs", "tensors": edge.inputs(session)})
     say({"event": "phase", "phase": "prepare"})
@@ -155,10 +156,11 @@ def _take_turns(seat: Seat, edge: RingEdge, say: Emit) -> None:
     ring = _Ring(seat, edge)
     with edge.quiet():
         ring.await_turn()  # one at a time from here on: the first call may compile
-        call = _first_calls(seat, edge, session, say, ring)
+        timed = _first_calls(seat, edge, session, say, ring)
+        call = timed.call
         shared = _refuse_strays(seat, opened)
         ring.pass_on_in_order()
-        samples = _timed_turns(session, edge, call, ring)
+        samples = _timed_turns(session, edge, timed, ring)
         compiled = session.compiled()
         say(
             {
@@ -191,13 +193,15 @@ def _refuse_strays(seat: Seat, opened: OpenedFiles) -> list[str]:
     return refuse_strays(seat.not_from, seat.tree, (tempfile.gettempdir(), *caches), opened.names)
 
 
-def _first_calls(seat: Seat, edge: RingEdge, session: Session, say: Emit, ring: _Ring) -> Call:
+def _first_calls(seat: Seat, edge: RingEdge, session: Session, say: Emit, ring: _Ring) -> Timed:
     """The first call, calls until it has settled, and from their median a say in how long turns are."""
     clock, wait, call = edge.clock, session.wait, session.bound()
     say({"event": "phase", "phase": "first_call"})
     call()
     wait()
     session.compiled()  # raises where nothing was compiled
+    timed = timed_of(session, call)
+    call, restore = timed.call, timed.restore
     say({"event": "phase", "phase": "warm_up"})
     gc.collect()
     gc.disable()  # a collection inside a timed call would be ours, not the model's
@@ -206,21 +210,27 @@ def _first_calls(seat: Seat, edge: RingEdge, session: Session, say: Emit, ring: 
     times = array("q")
     begin = clock()
     while len(times) < 5 or clock() - begin < seat.settle_ns:
+        if restore is not None:
+            restore()
+            wait()
         start = clock()
         call()
         wait()
         times.append(clock() - start)
     ring.plan_by(sorted(times)[len(times) // 2])
     say({"event": "phase", "phase": "measure"})
-    return call
+    return Timed(call, restore)
 
 
-def _timed_turns(session: Session, edge: RingEdge, call: Call, ring: _Ring) -> array[int]:
+def _timed_turns(session: Session, edge: RingEdge, timed: Timed, ring: _Ring) -> array[int]:
     """Nanoseconds of one call in each of this seat's turns."""
-    clock, wait = edge.clock, session.wait
+    clock, wait, call = edge.clock, session.wait, timed.call
     samples = array("q")
     append = samples.append
     for calls in ring.turns():
+        if timed.restore is not None:
+            append(restored_calls(timed, wait, clock, 0, calls)[1] // calls)
+            continue
         wait()
         start = clock()
         for _ in range(calls):

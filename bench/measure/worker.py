@@ -17,6 +17,7 @@ from array import array
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from bench.errors import CaseError, Unsupported
@@ -59,6 +60,14 @@ class Request:
         return cls(**{**data, **nested})
 
 
+@dataclass(frozen=True)
+class Timed:
+    """The `call` to time. Where it changes its inputs, `restore` puts them back before each, and is not timed."""
+
+    call: Call
+    restore: Call | None = None
+
+
 class Session(Protocol):
     """What the worker needs of an InferenceSession; a scripted one stands here in tests."""
 
@@ -69,6 +78,8 @@ class Session(Protocol):
 
     def load(self) -> None: ...  # noqa: D102
     def prepare(self) -> None: ...  # noqa: D102
+    def watch_inputs(self) -> None: ...  # noqa: D102
+    def restorer(self) -> Call | None: ...  # noqa: D102
     def bound(self) -> Call: ...  # noqa: D102
     def compiled(self) -> dict[str, Any] | None: ...  # noqa: D102
     def check(self) -> Any: ...  # noqa: D102
@@ -141,13 +152,13 @@ def _measure(request: Request, edge: Edge, emit: Emit, enter: Callable[[str], No
     start = clock()
     session.load()
     loaded = clock()
+    session.watch_inputs()
     emit({"event": "device", **edge.describe(session)})
     enter("prepare")
     prepare_start = clock()
     session.prepare()
     prepared = clock()
-    call = session.bound()
-    on_accelerator = edge.describe(session)["kind"] != "cpu"
+    call, on_accelerator = session.bound(), edge.describe(session)["kind"] != "cpu"
     with edge.quiet():
         enter("first_call")
         first_start = clock()
@@ -155,18 +166,20 @@ def _measure(request: Request, edge: Edge, emit: Emit, enter: Callable[[str], No
         session.wait()
         first_end = clock()
         session.compiled()  # raises where nothing was compiled: no need to warm that up
+        timed = timed_of(session, call)
         enter("warm_up")
         gc.collect()
         gc.disable()  # a collection inside a timed call would be ours, not the model's
         rule = request.warm_up if not on_accelerator else request.warm_up.on_accelerator()
-        steady = warm_up(call, session.wait, clock, rule, _compilations(session))
+        steady = warm_up(timed, session.wait, clock, rule, _compilations(session))
         before = session.compiled()
         enter("measure")
-        samples, elapsed = timed_calls(call, session.wait, clock, request.max_ns, request.min_samples)
+        calls = partial(timed_calls, timed.call) if timed.restore is None else partial(restored_calls, timed)
+        samples, elapsed = calls(session.wait, clock, request.max_ns, request.min_samples)
         stream = {"items": len(samples) * request.case.batch_size, "elapsed_ns": elapsed}
         device_samples: list[int] = []
         if on_accelerator:
-            stream, device_samples = _stream(request, session, edge, call, emit)
+            stream, device_samples = _stream(request, session, edge, timed, emit)
         gc.enable()
     emit(
         {
@@ -193,12 +206,20 @@ def _measure(request: Request, edge: Edge, emit: Emit, enter: Callable[[str], No
     return session
 
 
+def timed_of(session: Session, call: Call) -> Timed:
+    """What to time after the first `call`, which has shown whether the model leaves its inputs alone."""
+    restore = session.restorer()
+    return Timed(call) if restore is None else Timed(session.bound(), restore)
+
+
 def warm_up(
-    call: Call, wait: Call, clock: Clock, rule: WarmUpRule, compilations: Callable[[], int] = lambda: 0
+    timed: Timed, wait: Call, clock: Clock, rule: WarmUpRule, compilations: Callable[[], int] = lambda: 0
 ) -> Steady:
     """Call until times are steady or the cap is reached."""
-    steady = Steady(rule)
+    steady, call, restore = Steady(rule), timed.call, timed.restore
     while True:
+        if restore is not None:
+            restore()
         wait()
         start = clock()
         call()
@@ -227,11 +248,32 @@ def timed_calls(call: Call, wait: Call, clock: Clock, max_ns: int, least: int) -
             return samples, stop - begin
 
 
-def _stream(request: Request, session: Session, edge: Edge, call: Call, emit: Emit) -> tuple[dict[str, int], list[int]]:
+def restored_calls(timed: Timed, wait: Call, clock: Clock, max_ns: int, least: int) -> tuple[array[int], int]:
+    """As `timed_calls`, with the inputs put back before each call: no part of its time, nor of that of all together."""
+    samples, call, restore = array("q"), timed.call, timed.restore
+    assert restore is not None
+    end = clock() + max_ns
+    while True:
+        restore()
+        wait()
+        start = clock()
+        call()
+        wait()
+        stop = clock()
+        samples.append(stop - start)
+        if (stop >= end and len(samples) >= least) or len(samples) >= MOST_SAMPLES:
+            return samples, sum(samples)
+
+
+def _stream(
+    request: Request, session: Session, edge: Edge, timed: Timed, emit: Emit
+) -> tuple[dict[str, int], list[int]]:
     """Back-to-back calls without waiting in between, then calls timed by the device's own clock.
 
     At least a second of work: the energy counter of a GPU ticks every 20 to 100 ms.
     """
+    call, restore = timed.call, timed.restore
+    stepped = call if restore is None else _in_turn(restore, call)
     clock, wait = edge.clock, session.wait
     least_ns = max(1_200_000_000, request.max_ns // 2)
     count = 0
@@ -240,7 +282,7 @@ def _stream(request: Request, session: Session, edge: Edge, call: Call, emit: Em
     begin = clock()
     while clock() - begin < least_ns:
         for _ in range(8):  # a bounded queue: waiting once in eight keeps memory and the overrun small
-            call()
+            stepped()
         count += 8
         wait()
     wait()
@@ -251,10 +293,22 @@ def _stream(request: Request, session: Session, edge: Edge, call: Call, emit: Em
     if on_device is not None:
         end = clock() + request.max_ns // 4
         while clock() < end:
+            if restore is not None:
+                restore()
             on_device()
             wait()
         samples = on_device.samples_ns()
+    if restore is not None:
+        session.notes.append("throughput includes putting the inputs back")
     return {"items": count * request.case.batch_size, "elapsed_ns": elapsed}, samples
+
+
+def _in_turn(*calls: Call) -> Call:
+    def all_of_them() -> None:
+        for each in calls:
+            each()
+
+    return all_of_them
 
 
 def _compiled(before: dict[str, Any] | None, after: dict[str, Any] | None, cold: bool | None) -> dict[str, Any] | None:
