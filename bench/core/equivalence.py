@@ -7,7 +7,6 @@ different.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import torch
 
 from bench.core import rounding
 from bench.core.models import Inputs
-from bench.core.outputs import Answer, Leaf, look, map_tensors, read
+from bench.core.outputs import Answer, Leaf, look, read
 from bench.core.rounding import FLOOR, Finding, Numbers, Pair, hold, is_number, numbers_of
 
 
@@ -34,14 +33,6 @@ class Comparison:
     max_rel: float | None = None
     tolerance: float | None = None
     reason: str | None = None
-
-
-def compare(candidate: Any, eager: torch.nn.Module, inputs: Inputs) -> Comparison:
-    """Hold the output `candidate` against the eager model's on the same inputs, in the same precision."""
-    with torch.inference_mode():
-        expected = run(eager, inputs)
-    reference, reason = float64_answer(eager, inputs)
-    return difference(candidate, expected, reference, reason, floor_of(eager))
 
 
 def difference(
@@ -109,26 +100,6 @@ def floor_of(model: torch.nn.Module) -> float:
     """The relative floor of the coarsest type that the model computes in, whatever type it answers in."""
     held = [*model.parameters(), *model.buffers()]
     return max((FLOOR.get(each.dtype, 0.0) for each in held if each.is_floating_point()), default=0.0)
-
-
-def float64_answer(eager: torch.nn.Module, inputs: Inputs) -> tuple[Any, str | None]:
-    """The same model's answer in float64; None, with the reason, where it cannot be had."""
-
-    def answer() -> Any:
-        exact = copy.deepcopy(eager).double()
-        doubled = map_tensors(inputs, lambda tensor: tensor.double() if tensor.is_floating_point() else tensor)
-        usual = torch.get_default_dtype()
-        torch.set_default_dtype(torch.float64)  # for tensors that the model makes itself
-        try:
-            with torch.inference_mode():
-                return run(exact, doubled)
-        finally:
-            torch.set_default_dtype(usual)
-
-    found, trouble = look(answer, "the model in float64")
-    if trouble is not None:
-        return None, f"no float64 reference ({trouble}); the floor alone was used"
-    return found, None
 
 
 def _numbers(one: Leaf, other: Leaf, exact: Numbers | None) -> Pair:

@@ -14,7 +14,7 @@ from typing import Any, Self
 import torch
 from PIL import Image
 
-from bench.core import devices, equivalence, modes
+from bench.core import devices, equivalence, modes, yardstick
 from bench.core.images import Source, blamed_on_image, name_of, open_image
 from bench.core.labels import labels_of
 from bench.core.models import Inputs, build_inputs, build_model, weights_entry
@@ -158,18 +158,20 @@ class InferenceSession:
         """
         if fingerprint(self.inputs) == self._untouched:
             return None
-        says = f"{CHANGES_INPUTS}: they are put back before each call, outside the timed part"
-        with torch.inference_mode(False):  # tensors of inference mode are others to torch.compile, which compiles again
-            try:
-                inputs = self.fresh_inputs()
-            except (BenchError, ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
-                first = (str(error) or type(error).__name__).splitlines()[0][:120]
-                says += f", as the first call left them, for they could not be made again ({first})"
-                inputs = copied(self.inputs)
+        inputs, why_not = self._inputs_again()
         self._restoring = Restoring(self.forward, inputs)
         self.inputs = inputs
-        self.notes.append(says)
+        as_left = f", as the first call left them, for they could not be made again ({why_not})" if why_not else ""
+        self.notes.append(f"{CHANGES_INPUTS}: they are put back before each call, outside the timed part{as_left}")
         return self._restoring.restore
+
+    def _inputs_again(self) -> tuple[Inputs, str]:
+        """Fresh inputs; or copies of the present ones, and why, where a user's function makes them only once."""
+        with torch.inference_mode(False):  # tensors of inference mode are others to torch.compile, which compiles again
+            try:
+                return self.fresh_inputs(), ""
+            except (BenchError, ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
+                return copied(self.inputs), (str(error) or type(error).__name__).splitlines()[0][:120]
 
     def fresh_inputs(self) -> Inputs:
         """The session's inputs made once more, as no call has seen them."""
@@ -280,13 +282,25 @@ class InferenceSession:
         return {**counters, "break_reasons": modes.break_reasons()}
 
     def check(self) -> equivalence.Comparison:
-        """This mode's output against a freshly built eager model's, same seed, precision and input."""
+        """This mode's output against a freshly built eager model's, same seed, precision and fresh inputs."""
         if self.case.mode == "eager":
             return equivalence.Comparison("reference")
-        candidate = self.infer()
+        if self._restoring is not None:
+            self._restoring.restore()
+        inputs, _ = self._inputs_again()
+        sides = yardstick.Sides(
+            eager=lambda: self._place()[0],
+            converted=lambda: modes.prepare(self._place()[0], copied(inputs), self.case.mode)[0],
+            run=self._finished,
+            inputs=inputs,
+        )
+        return yardstick.check(self.forward, sides)
+
+    def _finished(self, forward: Callable[..., Any], inputs: Inputs) -> Any:
+        with torch.inference_mode():
+            answer = equivalence.run(forward, inputs)
         self.wait()
-        eager, _ = self._place()
-        return equivalence.compare(candidate, eager, self.inputs)
+        return answer
 
     def _place(self) -> tuple[torch.nn.Module, str]:
         model, weights = build_model(self.spec, self.seed)
