@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from statistics import fmean, stdev
 
 from bench import stats
+from bench.report import calls
 from bench.report.ab import Ratio
 from bench.report.processes import Measured
 from bench.report.schema import Result
@@ -87,7 +88,8 @@ def doubt(key: str, result: Result) -> str:
         return f"{few}, and {stats.FEWEST_PROCESSES} are needed to know how far they differ"
     steady = sum(each.warm_up.steady for each in rounds)
     if steady == 0:
-        return "the times never became steady"
+        climbs = calls.trend([each.samples_ns for each in rounds])
+        return "the times never became steady" if climbs is None else calls.trend_words(climbs)
     if steady < stats.FEWEST_PROCESSES:
         return f"the times became steady in only {steady} of {len(rounds)} processes"
     if all(any(flag.startswith("invalid") for flag in each.noise) for each in rounds):

@@ -18,6 +18,7 @@ from bench.report.derive import derive_all
 from bench.report.schema import CaseRecord, Reading, Result, TargetVerdict, Verdict
 
 Bound = Literal["max", "min"]
+AGAINST_EAGER = ("speedup.over_eager", "compile.break_even_calls")  # worth nothing where the answer may be another
 
 
 def judge(targets: Sequence[Target], results: Sequence[Result]) -> list[TargetVerdict]:
@@ -67,6 +68,8 @@ def _decide(result: Result, metric: str, reading: Reading, bound: Bound, limit: 
         return "unavailable", reading.reason or "no value"
     if metric.startswith(SPEED) and result.equivalence.status == "different":
         return "unavailable", "the output differs from eager's"
+    if metric in AGAINST_EAGER and result.equivalence.status == "unchecked":
+        return "inconclusive", reading.reason or "the outputs are unchecked"
     why = doubt(metric, result)
     if why:
         return "inconclusive", why

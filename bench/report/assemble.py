@@ -9,6 +9,7 @@ from typing import Any
 from bench import __version__
 from bench.errors import ReportError
 from bench.plan.case import Case
+from bench.report import calls
 from bench.report.derive import derive, missing_reason, relate
 from bench.report.schema import (
     AccuracyRecord,
@@ -123,20 +124,29 @@ def _result(case: Case, seen: Seen, environment: str, interrupted: bool, wants_a
     accuracy = seen.accuracy
     if accuracy is None and wants_accuracy:
         accuracy = AccuracyRecord(reason=missing or "the run ended before it was counted")
-    for each in seen.rounds:
+    rounds = _unsettled(seen.rounds)
+    for each in rounds:
         notes += [note for note in each.notes if note not in notes]
+    notes += calls.notes(rounds)
     return Result(
         case=record,
         status=status,
         failure=failure,
         environment=environment,
-        metrics=derive(record, seen.rounds, missing, accuracy),
+        metrics=derive(record, rounds, missing, accuracy),
         equivalence=seen.equivalence or Equivalence(status="unchecked", reason=missing or "the check did not finish"),
         weights=seen.weights,
         accuracy=accuracy,
-        rounds=seen.rounds,
+        rounds=rounds,
         notes=notes,
     )
+
+
+def _unsettled(rounds: list[Round]) -> list[Round]:
+    """The rounds, none of them steady where times went on climbing behind the warm-up."""
+    if calls.trend([each.samples_ns for each in rounds]) is None:
+        return rounds
+    return [each.model_copy(update={"warm_up": each.warm_up.model_copy(update={"steady": False})}) for each in rounds]
 
 
 def _cost(results: list[Result], wall_s: float, budget_s: float | None, harness_cpu_s: float) -> Cost:

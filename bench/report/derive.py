@@ -8,17 +8,17 @@ processes there were. `n` counts processes, for percentiles calls. What is unkno
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from statistics import median
 
 from bench import stats
 from bench.metrics import METRICS
+from bench.report import calls
+from bench.report.readings import null, number_in, over_figures, over_rounds, reading_of, scaled
 from bench.report.schema import (
     AccuracyRecord,
     CaseRecord,
     Failure,
-    Figure,
-    Figures,
     Missing,
     Reading,
     Result,
@@ -33,7 +33,6 @@ PERCENTILES = {
     "latency.p99_ms": 0.99,
     "latency.p999_ms": 0.999,
 }
-FEW = {1: "one process", 2: "two processes"}
 _NO_STREAM = Missing(reason="no back-to-back calls were recorded")
 _ENDED = {
     "failed": "failed",
@@ -64,17 +63,17 @@ def derive(
     stays null here; `relate` fills it in.
     """
     if not rounds:
-        return {key: _null(missing or "no round was measured") for key in METRICS}
+        return {key: null(missing or "no round was measured") for key in METRICS}
     readings = {
         **_latency(case, rounds),
         **_compile(case, rounds),
         **_memory(rounds),
         **_machine(rounds),
-        "throughput.items_per_s": _over(rounds, _items_per_s),
-        "load.seconds": _over(rounds, lambda each: each.phases.load_s),
+        "throughput.items_per_s": over_rounds(rounds, _items_per_s),
+        "load.seconds": over_rounds(rounds, lambda each: each.phases.load_s),
         **_accuracy(accuracy),
     }
-    pending = _null("needs eager's result from the same report")
+    pending = null("needs eager's result from the same report")
     return {key: readings.get(key, pending) for key in METRICS}
 
 
@@ -82,7 +81,7 @@ def relate(results: Sequence[Result]) -> list[Result]:
     """The same results, with the metrics that hold a mode against eager filled in.
 
     Eager's partner is the result with the same other axes. Bounds of the speed-up are Welch's t interval over
-    the logarithms of the processes' medians.
+    the logarithms of the processes' medians; of their means, where calls of two kinds take turns on either side.
     """
     eager = {_partner_key(each.case): each for each in results if each.case.mode == "eager"}
     return [_relate_one(result, eager.get(_partner_key(result.case))) for result in results]
@@ -108,7 +107,7 @@ def _accuracy(seen: AccuracyRecord | None) -> dict[str, Reading]:
     keys = ("accuracy.top1", "accuracy.top5")
     if seen is None or not seen.images:
         why = "the suite has no [accuracy] section" if seen is None else seen.reason or "no image could be read"
-        return {key: _null(why) for key in keys}
+        return {key: null(why) for key in keys}
     counted = zip(keys, (seen.top1, seen.top5), strict=True)
     reason = f"{seen.unreadable} images could not be read" if seen.unreadable else None
     found = {key: stats.clopper_pearson(right, seen.images) for key, right in counted}
@@ -125,7 +124,7 @@ def _latency(case: CaseRecord, rounds: Sequence[Round]) -> dict[str, Reading]:
     groups = [each.samples_ns for each in rounds if each.samples_ns]
     on_device = [each.device_samples_ns for each in rounds if each.device_samples_ns]
     return {
-        "latency.p50_ms": _p50(groups, "no calls were measured"),
+        "latency.p50_ms": _with_kinds(_p50(groups, "no calls were measured"), groups),
         **{key: _percentile(groups, q) for key, q in PERCENTILES.items()},
         "latency.mean_ms": _mean(groups),
         "latency.device_p50_ms": _p50(on_device, f"no device clock on {rounds[0].device}"),
@@ -136,10 +135,10 @@ def _latency(case: CaseRecord, rounds: Sequence[Round]) -> dict[str, Reading]:
 def _p50(groups: Sequence[Sequence[int]], missing: str) -> Reading:
     """The median over processes of each one's median; below 3 processes the interval inside them."""
     if not groups:
-        return _null(missing)
+        return null(missing)
     medians = [float(median(group)) for group in groups]
     if len(groups) >= stats.FEWEST_PROCESSES:
-        return _reading(stats.log_t_interval(medians), MS)
+        return reading_of(stats.log_t_interval(medians), MS)
     inside = [
         stats.order_statistic_interval(group, 0.5, n_effective=stats.quantile_sample_size(group, 0.5))
         for group in groups
@@ -148,15 +147,23 @@ def _p50(groups: Sequence[Sequence[int]], missing: str) -> Reading:
     highs = [each.high for each in inside if each.high is not None]
     low = min(lows) if len(lows) == len(groups) else None
     high = max(highs) if len(highs) == len(groups) else None
-    return _reading(stats.Interval(float(median(medians)), low, high, len(groups)), MS)
+    return reading_of(stats.Interval(float(median(medians)), low, high, len(groups)), MS)
+
+
+def _with_kinds(p50: Reading, groups: Sequence[Sequence[int]]) -> Reading:
+    """The p50, and that it is one of two where the calls are of two kinds."""
+    found = calls.groups(groups)
+    if found is None:
+        return p50
+    return p50.model_copy(update={"reason": "; ".join(filter(None, (p50.reason, found.words())))})
 
 
 def _percentile(groups: Sequence[Sequence[int]], q: float) -> Reading:
     found = stats.percentile(groups, q)
     return Reading(
-        value=_scaled(found.value, MS),
-        low=_scaled(found.low, MS),
-        high=_scaled(found.high, MS),
+        value=scaled(found.value, MS),
+        low=scaled(found.low, MS),
+        high=scaled(found.high, MS),
         n=found.n,
         reason=found.reason or None,
     )
@@ -164,12 +171,12 @@ def _percentile(groups: Sequence[Sequence[int]], q: float) -> Reading:
 
 def _mean(groups: Sequence[Sequence[int]]) -> Reading:
     if not groups:
-        return _null("no calls were measured")
-    return _reading(stats.mean_t_interval([sum(group) / len(group) for group in groups]), MS)
+        return null("no calls were measured")
+    return reading_of(stats.mean_t_interval([sum(group) / len(group) for group in groups]), MS)
 
 
 def _first_call(case: CaseRecord, rounds: Sequence[Round]) -> Reading:
-    reading = _over(rounds, lambda each: each.phases.first_call_s * 1000)
+    reading = over_rounds(rounds, lambda each: each.phases.first_call_s * 1000)
     cold = {each.compiled.cold for each in rounds if each.compiled}
     if not case.mode.startswith("compile") or len(cold) < 2 or reading.low is None:
         return reading
@@ -183,13 +190,13 @@ def _first_call(case: CaseRecord, rounds: Sequence[Round]) -> Reading:
 def _compile(case: CaseRecord, rounds: Sequence[Round]) -> dict[str, Reading]:
     if case.mode == "eager":
         keys = ("cold_s", "warm_s", "graphs", "graph_breaks", "break_even_calls")
-        return {f"compile.{key}": _null("eager compiles nothing") for key in keys}
+        return {f"compile.{key}": null("eager compiles nothing") for key in keys}
     if case.mode.startswith("torchscript"):
         return {
-            "compile.cold_s": _over(rounds, _set_up_s),
-            "compile.warm_s": _null("TorchScript keeps no cache"),
-            "compile.graphs": _null("torch.compile is not used"),
-            "compile.graph_breaks": _null("torch.compile is not used"),
+            "compile.cold_s": over_rounds(rounds, _set_up_s),
+            "compile.warm_s": null("TorchScript keeps no cache"),
+            "compile.graphs": null("torch.compile is not used"),
+            "compile.graph_breaks": null("torch.compile is not used"),
         }
     return {
         "compile.cold_s": _cold(rounds),
@@ -202,10 +209,10 @@ def _compile(case: CaseRecord, rounds: Sequence[Round]) -> dict[str, Reading]:
 def _cold(rounds: Sequence[Round]) -> Reading:
     cold = [each for each in rounds if each.compiled and each.compiled.cold]
     if cold:
-        return _over(cold, _set_up_s)
+        return over_rounds(cold, _set_up_s)
     if any(each.compiled and each.compiled.cold is None for each in rounds):
-        return _null("the compile cache was kept (--keep-compile-cache), so no compile was cold")
-    return _null("no process compiled into an empty cache")
+        return null("the compile cache was kept (--keep-compile-cache), so no compile was cold")
+    return null("no process compiled into an empty cache")
 
 
 def _warm(rounds: Sequence[Round]) -> Reading:
@@ -214,7 +221,7 @@ def _warm(rounds: Sequence[Round]) -> Reading:
         # A kept cache may have been empty for the first process, never for a later one.
         kept = [each for each in rounds if each.compiled and each.compiled.cold is None]
         warm = sorted(kept, key=lambda each: each.round)[1:]
-    return _over(warm, _set_up_s) if warm else _null("no process is known to have found the cache filled")
+    return over_rounds(warm, _set_up_s) if warm else null("no process is known to have found the cache filled")
 
 
 def _set_up_s(each: Round) -> float:
@@ -224,7 +231,7 @@ def _set_up_s(each: Round) -> float:
 
 def _counted(counts: Sequence[int | None]) -> Reading:
     known = [count for count in counts if count is not None]
-    return Reading(value=known[0], n=1) if known else _null("not recorded")
+    return Reading(value=known[0], n=1) if known else null("not recorded")
 
 
 # --- Memory, machine, energy
@@ -233,13 +240,13 @@ def _counted(counts: Sequence[int | None]) -> Reading:
 def _memory(rounds: Sequence[Round]) -> dict[str, Reading]:
     same_name = ("peak_rss_bytes", "device_allocated_bytes", "device_reserved_bytes", "device_process_bytes")
     return {
-        **{f"memory.{name}": _figures(rounds, lambda each: each.memory, name) for name in same_name},
-        "memory.model_rss_bytes": _over(rounds, _model_rss),
+        **{f"memory.{name}": over_figures(rounds, lambda each: each.memory, name) for name in same_name},
+        "memory.model_rss_bytes": over_rounds(rounds, _model_rss),
     }
 
 
 def _model_rss(each: Round) -> float | Missing:
-    peak, before = _number(each.memory, "peak_rss_bytes"), _number(each.memory, "before_load_rss_bytes")
+    peak, before = number_in(each.memory, "peak_rss_bytes"), number_in(each.memory, "before_load_rss_bytes")
     if isinstance(peak, Missing):
         return peak
     return before if isinstance(before, Missing) else peak - before
@@ -248,11 +255,11 @@ def _model_rss(each: Round) -> float | Missing:
 def _machine(rounds: Sequence[Round]) -> dict[str, Reading]:
     gpu = ("utilization_percent", "power_w", "sm_clock_mhz")
     return {
-        "cpu.process_cores": _figures(rounds, lambda each: each.system, "process_cores"),
-        "cpu.other_cores": _figures(rounds, lambda each: each.system, "other_cores"),
-        **{f"gpu.{name}": _figures(rounds, lambda each: each.gpu, name) for name in gpu},
-        "gpu.temperature_c": _highest([_number(each.gpu, "temperature_c") for each in rounds]),
-        "energy.per_item_j": _over(rounds, _energy_per_item),
+        "cpu.process_cores": over_figures(rounds, lambda each: each.system, "process_cores"),
+        "cpu.other_cores": over_figures(rounds, lambda each: each.system, "other_cores"),
+        **{f"gpu.{name}": over_figures(rounds, lambda each: each.gpu, name) for name in gpu},
+        "gpu.temperature_c": _highest([number_in(each.gpu, "temperature_c") for each in rounds]),
+        "energy.per_item_j": over_rounds(rounds, _energy_per_item),
     }
 
 
@@ -260,11 +267,11 @@ def _highest(values: Sequence[float | Missing]) -> Reading:
     known = [value for value in values if not isinstance(value, Missing)]
     if known:
         return Reading(value=max(known), n=len(known))
-    return _null(next(value.reason for value in values if isinstance(value, Missing)))
+    return null(next(value.reason for value in values if isinstance(value, Missing)))
 
 
 def _energy_per_item(each: Round) -> float | Missing:
-    energy = _number(each.gpu if each.device.startswith("cuda") else each.system, "energy_j")
+    energy = number_in(each.gpu if each.device.startswith("cuda") else each.system, "energy_j")
     if isinstance(energy, Missing):
         return energy
     return energy / each.stream.items if each.stream.items > 0 else _NO_STREAM
@@ -291,13 +298,26 @@ def _relate_one(result: Result, eager: Result | None) -> Result:
 def _against(result: Result, eager: Result | None) -> tuple[Reading, Reading]:
     """Speed-up over eager, and the calls after which compiling pays."""
     if result.case.mode == "eager":
-        return _null("this is eager"), _null("eager compiles nothing")
+        return null("this is eager"), null("eager compiles nothing")
     why_not = _not_comparable(result, eager)
     if why_not or eager is None:
-        return _null(why_not), _null(why_not)
-    theirs, ours = _process_medians(eager), _process_medians(result)
-    speedup = _reading(stats.log_ratio_interval(theirs, ours))
-    return speedup, _break_even(result, eager, speedup)
+        return null(why_not), null(why_not)
+    theirs, ours, of_means = _typical_times(eager, result)
+    speedup = reading_of(stats.log_ratio_interval(theirs, ours))
+    break_even = _break_even(result, eager, speedup, median(theirs) - median(ours))
+    seen = result.equivalence
+    doubts = [
+        "of means, for the calls come in two groups" if of_means else "",
+        f"the outputs are unchecked: {seen.reason or 'nobody said why'}" if seen.status == "unchecked" else "",
+    ]
+    return _doubted(speedup, doubts), _doubted(break_even, doubts)
+
+
+def _doubted(reading: Reading, doubts: Sequence[str]) -> Reading:
+    """The reading with what else is to be said of its value; where there is none, its reason is enough."""
+    if reading.value is None or not any(doubts):
+        return reading
+    return reading.model_copy(update={"reason": "; ".join(filter(None, (reading.reason, *doubts)))})
 
 
 def _not_comparable(result: Result, eager: Result | None) -> str:
@@ -315,68 +335,31 @@ def _not_comparable(result: Result, eager: Result | None) -> str:
     return ""
 
 
+def _typical_times(*sides: Result) -> tuple[list[float], list[float], bool]:
+    """What each process of both sides took a call, in nanoseconds, and whether that is the mean: see `relate`."""
+    in_turn = [calls.groups([each.samples_ns for each in side.rounds]) for side in sides]
+    of_means = any(found is not None and found.period for found in in_turn)
+    theirs, ours = (_process_means(side) if of_means else _process_medians(side) for side in sides)
+    return theirs, ours, of_means
+
+
+def _process_means(result: Result) -> list[float]:
+    return [sum(each.samples_ns) / len(each.samples_ns) for each in result.rounds if each.samples_ns]
+
+
 def _process_medians(result: Result) -> list[float]:
     return [float(median(each.samples_ns)) for each in result.rounds if each.samples_ns]
 
 
-def _break_even(result: Result, eager: Result, speedup: Reading) -> Reading:
-    """The fewest calls N for which set-up + (N - 1) p50 is less than eager's."""
+def _break_even(result: Result, eager: Result, speedup: Reading, saved_ns: float) -> Reading:
+    """The fewest calls N for which set-up + (N - 1) p50 is less than eager's, whose p50 is `saved_ns` longer."""
     cold = result.metrics["compile.cold_s"]
     if cold.value is None:
-        return _null(cold.reason or "no cold compile was measured")
-    saved = (median(_process_medians(eager)) - median(_process_medians(result))) / 1e9
+        return null(cold.reason or "no cold compile was measured")
+    saved = saved_ns / 1e9
     if saved <= 0:
-        return _null("never: not faster than eager here")
+        return null("never: not faster than eager here")
     extra = cold.value - median(_set_up_s(each) for each in eager.rounds)
-    calls = math.floor(extra / saved) + 2 if extra >= 0 else 1
+    fewest = math.floor(extra / saved) + 2 if extra >= 0 else 1
     unsure = speedup.low is None or speedup.low <= 1
-    return Reading(value=calls, n=cold.n, reason="the speed-up itself is not certain" if unsure else None)
-
-
-# --- Readings
-
-
-def _over(rounds: Iterable[Round], pick: Callable[[Round], float | Missing]) -> Reading:
-    """One number a round, as a reading; where no round has one, the first round's reason."""
-    values = [pick(each) for each in rounds]
-    known = [value for value in values if not isinstance(value, Missing)]
-    if known:
-        return _reading(stats.log_t_interval(known))
-    return _null(next(value.reason for value in values if isinstance(value, Missing)))
-
-
-def _figures(rounds: Sequence[Round], section: Callable[[Round], Figures], name: str) -> Reading:
-    return _over(rounds, lambda each: _number(section(each), name))
-
-
-def _number(figures: Figures, name: str) -> float | Missing:
-    """One figure; where it is absent, why the whole `device` could not be read, if that is said."""
-    figure: Figure | None = figures.get(name)
-    if figure is None:
-        device = figures.get("device")
-        figure = device if isinstance(device, Missing) else Missing(reason="not recorded")
-    if isinstance(figure, Missing):
-        return figure
-    if isinstance(figure, str):  # a text stands where there is no number, and says why
-        return Missing(reason=figure)
-    return float(figure)
-
-
-def _reading(interval: stats.Interval, scale: float = 1.0) -> Reading:
-    """An interval as a reading; `reason` says that processes were few, or why there are no bounds."""
-    value = _scaled(interval.value, scale)
-    if value is None:
-        return _null("not a finite number")
-    low, high = _scaled(interval.low, scale), _scaled(interval.high, scale)
-    reason = FEW.get(interval.n)
-    if reason is None and (low is None or high is None):
-        reason = "no interval: one of the processes has a value that is not above zero"
-    return Reading(value=value, low=low, high=high, n=interval.n, reason=reason)
-
-
-def _scaled(value: float | None, scale: float) -> float | None:
-    return value * scale if value is not None and math.isfinite(value) else None
-
-
-def _null(reason: str) -> Reading:
-    return Reading(value=None, reason=reason or "not recorded, and the round does not say why")
+    return Reading(value=fewest, n=cold.n, reason="the speed-up itself is not certain" if unsure else None)

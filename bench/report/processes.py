@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from bench import stats
-from bench.report.derive import FEW, MS, PERCENTILES, derive_all, missing_reason
+from bench.report.derive import MS, PERCENTILES, derive_all, missing_reason
+from bench.report.readings import FEW
 from bench.report.schema import Figures, Reading, Result, Round
 
 Pick = Callable[[Round], float | None]

@@ -144,7 +144,10 @@ class Phases(Record):
 
 
 class WarmUp(Record):
-    """Calls made until times were steady. `cut` counts them; `steady` is false where the cap came first."""
+    """Calls made until times were steady. `cut` counts them; `steady` is false where the cap came first.
+
+    And where the samples behind the warm-up went on climbing or falling, in all of the case's rounds or nearly all.
+    """
 
     samples_ns: list[Nanoseconds]
     steady: bool

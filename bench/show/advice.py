@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from bench.metrics import METRICS, amount, with_unit
+from bench.report import calls
 from bench.report.schema import FAILED, Environment, Report, Result
 from bench.show.words import (
     clean,
@@ -112,7 +113,14 @@ def _cores(environment: Environment) -> float | None:
 
 
 def _about_steadiness(report: Report) -> Iterator[str]:
-    restless = [r for r in measured(report) if any(not each.warm_up.steady for each in r.rounds)]
+    unsettled = [r for r in measured(report) if any(not each.warm_up.steady for each in r.rounds)]
+    climbing = [r for r in unsettled if calls.trend([each.samples_ns for each in r.rounds]) is not None]
+    if climbing:
+        yield (
+            f"{_ids(climbing)}: each call takes longer or shorter than the one before, so no time is its time: "
+            "let the model's state go between calls, or measure one call a process."
+        )
+    restless = [result for result in unsettled if result not in climbing]
     if not restless:
         return
     budget = setting(report, "budget_s")
@@ -203,14 +211,15 @@ def _about_targets(report: Report) -> Iterator[str]:
 
 
 def _about_compiling(report: Report) -> Iterator[str]:
-    """Modes that are surely slower than eager; else the call count from which compiling pays."""
+    """Modes that are surely slower than eager; else the calls after which compiling pays, answers being right."""
     comparable = [result for result in measured(report) if result.equivalence.status != "different"]
     slower = [result for result in comparable if _high(result, _SPEEDUP) < 1]
     if slower:
         worst = min(_value(result, _SPEEDUP) for result in slower)
         are = "is" if len(slower) == 1 else "are"
         yield f"Keep eager here: {_ids(slower)} {are} slower (down to {with_unit(_SPEEDUP, worst)})."
-    pays = [result for result in comparable if result.case.mode.startswith("compile") and _is_sure(result)]
+    right = [result for result in comparable if result.equivalence.status == "equal"]
+    pays = [result for result in right if result.case.mode.startswith("compile") and _is_sure(result)]
     if pays:
         last = max(pays, key=lambda result: _value(result, _BREAK_EVEN))
         calls = _value(last, _BREAK_EVEN)

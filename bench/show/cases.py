@@ -11,6 +11,7 @@ from rich.text import Text
 
 from bench.metrics import METRICS, format_value
 from bench.plan.case import AXES
+from bench.report import calls
 from bench.report.schema import CaseRecord, Reading, Report, Result, TargetVerdict
 from bench.show.grid import Column, Span, flow, fold, lay_out, least_width, wrapped
 from bench.show.words import (
@@ -174,9 +175,15 @@ def _median(result: Result, is_doubtful: bool) -> tuple[str, str]:
         return MISSING, ""
     half = half_width(figure)
     interval = "" if half is None else plus_minus(half)
+    if _has_kinds(result):
+        interval += "†"
     if len(result.rounds) < FEWEST_PROCESSES:
         interval += "*"
     return format_value("latency.p50_ms", figure.value), interval + ("!" if is_doubtful else "")
+
+
+def _has_kinds(result: Result) -> bool:
+    return calls.groups([each.samples_ns for each in result.rounds]) is not None
 
 
 def _cell(plan: _Plan, result: Result) -> Text:
@@ -226,7 +233,8 @@ def _against_eager(result: Result, is_doubtful: bool) -> Text:
     if result.equivalence.status == "reference":
         return Text(mark, style)
     number = MISSING if speedup is None else format_value("speedup.over_eager", speedup) + "!" * is_doubtful
-    return Text.assemble(number, " ", (mark, style))
+    is_unchecked = result.equivalence.status == "unchecked"
+    return Text.assemble((number, style if is_unchecked else ""), " ", (mark, style))
 
 
 def _marks(targets: Sequence[TargetVerdict]) -> Text:
@@ -247,6 +255,8 @@ def _legend(report: Report, plans: Sequence[_Plan], doubtful: frozenset[str], wi
         says.append("± half of the 95 % interval of the median")
     if any(len(result.rounds) < FEWEST_PROCESSES for result in results):
         says.append(f"* under {FEWEST_PROCESSES} processes: their spread is not in the interval")
+    if any(_has_kinds(result) for result in results):
+        says.append("† calls come in two groups, and no median tells of both: see Notes")
     if doubtful or _shaky(report.results, doubtful):
         says.append("! in doubt, see Noise" if doubtful else "! in doubt: its interval is very wide")
     says += _percentile_words(results)
@@ -254,7 +264,7 @@ def _legend(report: Report, plans: Sequence[_Plan], doubtful: frozenset[str], wi
     if statuses:
         says.append("output: = reference, ✓ equal to eager's")
     if "unchecked" in statuses:
-        says.append("? output unchecked")
+        says.append("? output unchecked: no speed-up unless it is right")
     if "different" in statuses:
         says.append("✗ DIFFERS from eager's: no speed-up is stated")
     verdicts = {target.verdict for target in report.targets}

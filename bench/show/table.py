@@ -11,6 +11,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from bench.metrics import METRICS, brief, format_value, with_unit
+from bench.report import calls
 from bench.report.schema import FAILED, Environment, Failure, Report, Result, Round, Status, TargetVerdict
 from bench.show.advice import advice
 from bench.show.cases import VERDICTS, cases_view, missing_words
@@ -288,12 +289,20 @@ def _notes(report: Report, most: int, verbose: bool) -> list[str]:
     """The run's notes, then what the measured processes noted; verbose also says why each case ended."""
     about: dict[str, list[str]] = defaultdict(list)
     for result in report.results:
+        told = calls.notes(result.rounds) + _unchecked(result)
         told = [note for each in result.rounds for note in each.notes] + (result.notes if verbose else [])
         told += result.accuracy.notes if result.accuracy is not None else []
         for note in dict.fromkeys(told):
             about[clean(note)].append(clean(result.case.id))
     notes = [clean(note) for note in report.notes]
     return notes + [f"{note}: {listed(cases, most)}" for note, cases in about.items()]
+
+
+def _unchecked(result: Result) -> list[str]:
+    """Why nobody knows whether this case answers what eager does."""
+    if result.status != "ok" or result.equivalence.status != "unchecked":
+        return []
+    return [f"output unchecked: {result.equivalence.reason or 'nobody said why'}"]
 
 
 def _item(text: str, width: int, style: str = "") -> Text:

@@ -1,0 +1,176 @@
+"""What a case's calls show beside their median: two kinds of call in turn, and times that climb all the while.
+
+Both are read from the raw samples of all rounds, one sequence of nanoseconds a process, and only told where every
+process, or nearly every one, shows the same: what disturbs a machine now and then does not.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean, median
+
+from bench.metrics import with_unit
+from bench.report.schema import Round
+
+_MOST = 500  # calls looked at in a row in each round: a period stays one
+_LEAST_SHARE = 0.1  # of the calls, that a group must hold in every round
+_LEAST_RATIO = 1.15  # between the quicker group's slow calls and the slower one's quick ones
+_LEAST_GAP_NS = 2_000  # as above: a clock's own steps are no groups
+_APART = {True: 0.5, False: 1.5}  # the least gap over the wider group's own spread; with a period, and without one
+_LEAST_WITHOUT_PERIOD = 100  # calls in all
+_REGULAR = 0.7  # of the distances between calls of the rarer group are the same
+_ORDINALS = ("second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+
+_LEAST_TREND = {True: 0.10, False: 0.25}  # with three rounds or more, and with fewer
+_FEWEST_CALLS = 12  # of a round, to see a trend in it
+_STEP_BACK = 1.02  # what a quarter's median may fall short of the one before, by noise
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Two kinds of call. `share` of all are quick, from 0 to 1; times are in milliseconds.
+
+    `period`: 4 where every fourth call is of the rarer kind, None where they follow no rule.
+    """
+
+    share: float
+    quick_ms: float
+    slow_ms: float
+    mean_ms: float
+    period: int | None
+
+    def words(self) -> str:
+        """One clause for a report."""
+        quick, slow, mean = (with_unit("latency.mean_ms", each) for each in (self.quick_ms, self.slow_ms, self.mean_ms))
+        turn = ""
+        if self.period:
+            turn = f" (every {_ordinal(self.period)} call{'' if self.share >= 0.5 else ' is a quick one'})"
+        kinds = f"{self.share:.0%} at {quick}, the rest at {slow}{turn}"
+        return f"calls come in two groups: {kinds}; the mean is {mean}, and no median tells of both"
+
+
+def notes(rounds: Sequence[Round]) -> list[str]:
+    """What a reader of this case's p50 has to know as well."""
+    samples = [each.samples_ns for each in rounds]
+    found, climbs = groups(samples), trend(samples)
+    told = [] if found is None else [found.words()]
+    return told + ([] if climbs is None else [trend_words(climbs)])
+
+
+def groups(rounds: Sequence[Sequence[int]]) -> Groups | None:
+    """The two groups that the calls of every round come in, None where they do not."""
+    looked = [_middle(each) for each in rounds if each]
+    pooled = sorted(sample for each in looked for sample in each)
+    for is_regular in (True, False):
+        cut = _cut(pooled, _APART[is_regular])
+        if cut is None or not all(_holds_both(each, cut) for each in looked):
+            continue
+        period = _period(looked, cut)
+        if (period is None) if is_regular else len(pooled) < _LEAST_WITHOUT_PERIOD:
+            continue
+        quick = [sample for sample in pooled if sample <= cut]
+        mean = fmean(sum(each) / len(each) for each in rounds if each)
+        slow = pooled[len(quick) :]
+        return Groups(len(quick) / len(pooled), median(quick) / 1e6, median(slow) / 1e6, mean / 1e6, period)
+    return None
+
+
+def _middle(samples: Sequence[int]) -> Sequence[int]:
+    start = max(0, len(samples) - _MOST) // 2
+    return samples[start : start + _MOST]
+
+
+def _cut(ordered: Sequence[int], apart: float) -> float | None:
+    """A time between two groups of the sorted samples, None where there is no clear gap.
+
+    A tenth of each group may lie in the gap: no machine is so quiet that none does.
+    """
+    least = max(math.ceil(_LEAST_SHARE * len(ordered)), 3)
+    places = range(least, len(ordered) - least + 1, max(1, len(ordered) // 500))
+    if not places or ordered[0] <= 0:
+        return None
+    ends = [(_low_end(ordered, place, len(ordered)), _high_end(ordered, 0, place)) for place in places]
+    high, low = max(ends, key=lambda each: each[0] / each[1])
+    cut = math.sqrt(low * high)
+    among, end = bisect_right(ordered, cut), len(ordered)
+    if min(among, end - among) < least:
+        return None
+    low, high = _high_end(ordered, 0, among), _low_end(ordered, among, end)
+    if high < _LEAST_RATIO * low or high - low < _LEAST_GAP_NS:
+        return None
+    spread = max(low / _low_end(ordered, 0, among), _high_end(ordered, among, end) / high)
+    return cut if math.log(high / low) >= apart * math.log(spread) else None
+
+
+def _low_end(ordered: Sequence[int], start: int, end: int) -> int:
+    """The first decile of ordered[start:end]; the last one is `_high_end`."""
+    return ordered[start + math.ceil(0.1 * (end - start - 1))]
+
+
+def _high_end(ordered: Sequence[int], start: int, end: int) -> int:
+    return ordered[start + int(0.9 * (end - start - 1))]
+
+
+def _holds_both(samples: Sequence[int], cut: float) -> bool:
+    quick = sum(sample <= cut for sample in samples)
+    return min(quick, len(samples) - quick) >= max(2, _LEAST_SHARE * len(samples) - 1)
+
+
+def _period(rounds: Sequence[Sequence[int]], cut: float) -> int | None:
+    """The distance from one call of the rarer group to the next, None where there is no usual one."""
+    slow = sum(sample > cut for each in rounds for sample in each)
+    rare_is_slow = 2 * slow <= sum(map(len, rounds))
+    distances: Counter[int] = Counter()
+    for each in rounds:
+        places = [place for place, sample in enumerate(each) if (sample > cut) == rare_is_slow]
+        distances.update(after - before for before, after in pairwise(places))
+    (period, times), *_ = distances.most_common(1) or [(0, 0)]
+    return period if period > 1 and times >= max(3, _REGULAR * distances.total()) else None
+
+
+def _ordinal(number: int) -> str:
+    return _ORDINALS[number - 2] if number - 2 < len(_ORDINALS) else f"{number}th"
+
+
+# --- Times that climb
+
+
+def trend(rounds: Sequence[Sequence[int]]) -> float | None:
+    """How much slower a round's last quarter is than its first (1.0: twice as slow; below 0: quicker), typically.
+
+    None where times keep their level: where the quarters of one round more than a fifth of them are not in order.
+    """
+    known = [each for each in rounds if len(each) >= _FEWEST_CALLS]
+    if not known or len(known) < len(rounds):
+        return None
+    for rises in (True, False):
+        changes = [_change(each if rises else each[::-1]) for each in known]
+        seen = [change for change in changes if change is not None]
+        least = math.log1p(_LEAST_TREND[len(known) >= 3])
+        if len(seen) >= len(known) - len(known) // 5 and median(seen) >= least:
+            return math.expm1(median(seen) if rises else -median(seen))
+    return None
+
+
+def trend_words(climbs: float) -> str:
+    """One clause for a report."""
+    if climbs > 0:
+        return f"slows down as it is called: +{climbs:.0%} within a round"
+    return f"gets quicker as it is called: −{-climbs:.0%} within a round"
+
+
+def _change(samples: Sequence[int]) -> float | None:
+    """The logarithm of the last quarter's median over the first's; None where the quarters do not climb in order."""
+    size = len(samples) // 4
+    quarters = [sorted(samples[start : start + size]) for start in (0, size, 2 * size, len(samples) - size)]
+    medians = [median(each) for each in quarters]
+    if min(medians) <= 0 or any(after * _STEP_BACK < before for before, after in pairwise(medians)):
+        return None
+    first, last = quarters[0], quarters[-1]
+    apart = last[size // 4] > first[size - 1 - size // 4]
+    return math.log(medians[-1] / medians[0]) if apart else None
