@@ -22,8 +22,8 @@ _LEAST_SHARE = 0.1  # of the calls, that a group must hold in every round
 _LEAST_RATIO = 1.15  # between the quicker group's slow calls and the slower one's quick ones
 _LEAST_GAP_NS = 2_000  # as above: a clock's own steps are no groups
 _APART = {True: 0.5, False: 1.5}  # the least gap over the wider group's own spread; with a period, and without one
-_LEAST_WITHOUT_PERIOD = 100  # calls in all
-_REGULAR = 0.7  # of the distances between calls of the rarer group are the same
+_LEAST_WITHOUT_PERIOD = 300  # calls in all
+_REGULAR = 0.85  # of the calls in turn are of the rarer kind, and of the others that many are not
 _ORDINALS = ("second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 
 _LEAST_TREND = {True: 0.10, False: 0.25}  # with three rounds or more, and with fewer
@@ -122,15 +122,19 @@ def _holds_both(samples: Sequence[int], cut: float) -> bool:
 
 
 def _period(rounds: Sequence[Sequence[int]], cut: float) -> int | None:
-    """The distance from one call of the rarer group to the next, None where there is no usual one."""
+    """4 where nearly every fourth call is of the rarer group and nearly no other one is; None where none is usual."""
     slow = sum(sample > cut for each in rounds for sample in each)
     rare_is_slow = 2 * slow <= sum(map(len, rounds))
-    distances: Counter[int] = Counter()
-    for each in rounds:
-        places = [place for place, sample in enumerate(each) if (sample > cut) == rare_is_slow]
-        distances.update(after - before for before, after in pairwise(places))
+    rare = [[(sample > cut) == rare_is_slow for sample in each] for each in rounds]
+    places = [[place for place, is_rare in enumerate(each) if is_rare] for each in rare]
+    distances = Counter(after - before for each in places for before, after in pairwise(each))
     (period, times), *_ = distances.most_common(1) or [(0, 0)]
-    return period if period > 1 and times >= max(3, _REGULAR * distances.total()) else None
+    if period < 2 or times < 3:
+        return None
+    in_turn = [max((each[phase::period] for phase in range(period)), key=sum) for each in rare]
+    turns, hits = sum(map(len, in_turn)), sum(map(sum, in_turn))
+    strays = sum(map(sum, rare)) - hits
+    return period if hits >= _REGULAR * turns and strays <= (1 - _REGULAR) * turns * (period - 1) else None
 
 
 def _ordinal(number: int) -> str:
