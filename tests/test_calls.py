@@ -98,6 +98,13 @@ def test_two_levels_of_two_processes_are_no_groups() -> None:
     assert groups(rounds) is None
 
 
+def test_processes_of_other_levels_do_not_hide_two_groups() -> None:
+    slow_machine = [[ns * 6 for ns in samples] for samples in drawn(key_frames(2, 40, 0.2), 1, 20, 1)]
+    found = groups(drawn(key_frames(2, 40, 0.2), 2, 20, 2) + slow_machine)
+    assert found is not None
+    assert (found.period, found.share) == (2, pytest.approx(0.5, abs=0.1))
+
+
 @pytest.mark.parametrize("growth", [0.2, 1.0, 5.0])
 def test_a_model_whose_state_grows_is_told_to_slow_down(growth: float) -> None:
     for seed in range(20):

@@ -20,7 +20,7 @@ from bench.report.schema import Round
 _MOST = 500  # calls looked at in a row in each round: a period stays one
 _LEAST_SHARE = 0.1  # of the calls, that a group must hold in every round
 _LEAST_RATIO = 1.15  # between the quicker group's slow calls and the slower one's quick ones
-_LEAST_GAP_NS = 2_000  # as above: a clock's own steps are no groups
+_LEAST_GAP_MS = 0.002  # between the groups' medians: a clock's own steps are no groups
 _APART = {True: 0.5, False: 1.5}  # the least gap over the wider group's own spread; with a period, and without one
 _LEAST_WITHOUT_PERIOD = 300  # calls in all
 _REGULAR = 0.85  # of the calls in turn are of the rarer kind, and of the others that many are not
@@ -65,19 +65,39 @@ def notes(rounds: Sequence[Round]) -> list[str]:
 def groups(rounds: Sequence[Sequence[int]]) -> Groups | None:
     """The two groups that the calls of every round come in, None where they do not."""
     looked = [_middle(each) for each in rounds if each]
-    pooled = sorted(sample for each in looked for sample in each)
+    if not looked or min(map(min, looked)) <= 0:
+        return None
+    levelled = [_levelled(each) for each in looked]
+    pooled = sorted(time for each in levelled for time in each)
     for is_regular in (True, False):
         cut = _cut(pooled, _APART[is_regular])
-        if cut is None or not all(_holds_both(each, cut) for each in looked):
+        if cut is None or not all(_holds_both(each, cut) for each in levelled):
             continue
-        period = _period(looked, cut)
+        period = _period(levelled, cut)
         if (period is None) if is_regular else len(pooled) < _LEAST_WITHOUT_PERIOD:
             continue
-        quick = [sample for sample in pooled if sample <= cut]
         mean = fmean(sum(each) / len(each) for each in rounds if each)
-        slow = pooled[len(quick) :]
-        return Groups(len(quick) / len(pooled), median(quick) / 1e6, median(slow) / 1e6, mean / 1e6, period)
+        found = _told(looked, levelled, cut, (mean / 1e6, period))
+        return found if found.slow_ms - found.quick_ms >= _LEAST_GAP_MS else None
     return None
+
+
+def _levelled(samples: Sequence[int]) -> list[float]:
+    """The samples over their geometric mean: one process is slower than another in all of its calls."""
+    level = fmean(map(math.log, samples))
+    return [math.exp(math.log(sample) - level) for sample in samples]
+
+
+def _told(
+    looked: Sequence[Sequence[int]], levelled: Sequence[Sequence[float]], cut: float, rest: tuple[float, int | None]
+) -> Groups:
+    """The samples on both sides of `cut`; `rest` is the mean and the period."""
+    kinds: dict[bool, list[int]] = {True: [], False: []}
+    for samples, times in zip(looked, levelled, strict=True):
+        for sample, time in zip(samples, times, strict=True):
+            kinds[time <= cut].append(sample)
+    share = len(kinds[True]) / sum(map(len, kinds.values()))
+    return Groups(share, median(kinds[True]) / 1e6, median(kinds[False]) / 1e6, *rest)
 
 
 def _middle(samples: Sequence[int]) -> Sequence[int]:
@@ -85,14 +105,14 @@ def _middle(samples: Sequence[int]) -> Sequence[int]:
     return samples[start : start + _MOST]
 
 
-def _cut(ordered: Sequence[int], apart: float) -> float | None:
+def _cut(ordered: Sequence[float], apart: float) -> float | None:
     """A time between two groups of the sorted samples, None where there is no clear gap.
 
     A tenth of each group may lie in the gap: no machine is so quiet that none does.
     """
     least = max(math.ceil(_LEAST_SHARE * len(ordered)), 3)
     places = range(least, len(ordered) - least + 1, max(1, len(ordered) // 500))
-    if not places or ordered[0] <= 0:
+    if not places:
         return None
     ends = [(_low_end(ordered, place, len(ordered)), _high_end(ordered, 0, place)) for place in places]
     high, low = max(ends, key=lambda each: each[0] / each[1])
@@ -101,27 +121,27 @@ def _cut(ordered: Sequence[int], apart: float) -> float | None:
     if min(among, end - among) < least:
         return None
     low, high = _high_end(ordered, 0, among), _low_end(ordered, among, end)
-    if high < _LEAST_RATIO * low or high - low < _LEAST_GAP_NS:
+    if high < _LEAST_RATIO * low:
         return None
     spread = max(low / _low_end(ordered, 0, among), _high_end(ordered, among, end) / high)
     return cut if math.log(high / low) >= apart * math.log(spread) else None
 
 
-def _low_end(ordered: Sequence[int], start: int, end: int) -> int:
+def _low_end(ordered: Sequence[float], start: int, end: int) -> float:
     """The first decile of ordered[start:end]; the last one is `_high_end`."""
     return ordered[start + math.ceil(0.1 * (end - start - 1))]
 
 
-def _high_end(ordered: Sequence[int], start: int, end: int) -> int:
+def _high_end(ordered: Sequence[float], start: int, end: int) -> float:
     return ordered[start + int(0.9 * (end - start - 1))]
 
 
-def _holds_both(samples: Sequence[int], cut: float) -> bool:
-    quick = sum(sample <= cut for sample in samples)
-    return min(quick, len(samples) - quick) >= max(2, _LEAST_SHARE * len(samples) - 1)
+def _holds_both(times: Sequence[float], cut: float) -> bool:
+    quick = sum(time <= cut for time in times)
+    return min(quick, len(times) - quick) >= max(2, _LEAST_SHARE * len(times) - 1)
 
 
-def _period(rounds: Sequence[Sequence[int]], cut: float) -> int | None:
+def _period(rounds: Sequence[Sequence[float]], cut: float) -> int | None:
     """4 where nearly every fourth call is of the rarer group and nearly no other one is; None where none is usual."""
     slow = sum(sample > cut for each in rounds for sample in each)
     rare_is_slow = 2 * slow <= sum(map(len, rounds))
