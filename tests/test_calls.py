@@ -19,6 +19,7 @@ from bench.report.calls import groups, trend
 from bench.report.derive import relate
 from bench.report.schema import Report, Result, Round
 from bench.show.advice import advice
+from bench.show.exports.from_run import of_report
 
 Draw = Callable[[random.Random, int], float]  # a machine and the number of a call to milliseconds
 P50, SPEEDUP = "latency.p50_ms", "speedup.over_eager"
@@ -216,4 +217,8 @@ def test_a_speed_up_of_unchecked_outputs_says_so_wherever_it_stands() -> None:
     text = rendered(make_report(results), 200)
     assert "× ?" in next(line for line in text.splitlines() if "torchscript" in line)
     assert "? output unchecked: no speed-up unless it is right" in text
+    record = of_report(make_report(results))
+    assert SPEEDUP not in record.outcomes[1].readings
+    assert record.outcomes[1].message == "the output is unchecked: nobody said why"
+    assert SPEEDUP in of_report(make_report(against_eager(key_frames(4, 24)))).outcomes[1].readings
     assert "- output unchecked: nobody said why: resnet18-cpu-b1-torchscript" in text

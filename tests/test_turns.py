@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -16,14 +16,15 @@ from bench.measure.turns import FEWEST_ROUNDS, MOST_ROUNDS, UNCOUNTED_ROUNDS, Se
 from bench.measure.worker import Request
 from bench.plan.case import Case, ModelSpec
 
+Restore = Callable[[FakeClock], Callable[[], None]]
 SIDE_NS, TURN_NS = 600_000_000, 5_000_000
 
 
 class Edge(ScriptedEdge):
     """One seat's edge: its own clock, real pipes, and a note of every turn in a list that all share."""
 
-    def __init__(self, call_ms: float, number: int, log: list[int]) -> None:
-        super().__init__({"m-cpu-b1-eager": Script(calls=lambda _: call_ms)}, FakeClock())
+    def __init__(self, call_ms: float, number: int, log: list[int], restore: Restore | None = None) -> None:
+        super().__init__({"m-cpu-b1-eager": Script(calls=lambda _: call_ms, restore=restore)}, FakeClock())
         self.number, self.log = number, log
 
     def receive(self, descriptor: int) -> bytes:
@@ -44,7 +45,7 @@ class Edge(ScriptedEdge):
         return {}
 
 
-def play(*call_ms: float) -> tuple[dict[int, list[Mapping[str, Any]]], list[int]]:
+def play(*call_ms: float, restore: Restore | None = None) -> tuple[dict[int, list[Mapping[str, Any]]], list[int]]:
     """Every seat's messages, and whose turn it was, from first to last."""
     pipes = [os.pipe() for _ in call_ms]
     told: dict[int, list[Mapping[str, Any]]] = {number: [] for number in range(len(call_ms))}
@@ -66,7 +67,7 @@ def play(*call_ms: float) -> tuple[dict[int, list[Mapping[str, Any]]], list[int]
             padding=0,
             count=True,
         )
-        arguments = (seat, Edge(each, number, log), told[number].append)
+        arguments = (seat, Edge(each, number, log, restore), told[number].append)
         threads.append(threading.Thread(target=take_turns, args=arguments, daemon=True))
     for thread in threads:
         thread.start()
@@ -109,3 +110,19 @@ def test_the_slowest_seat_decides_how_long_turns_are_wherever_it_sits(call_ms: t
 def test_fast_calls_fill_a_turn_together() -> None:
     found = turns_of(play(0.5, 0.5)[0])
     assert {(each["calls_per_turn"], each["rounds"]) for each in found} == {(10, UNCOUNTED_ROUNDS + MOST_ROUNDS)}
+
+
+def test_inputs_are_put_back_before_every_call_of_a_turn_outside_its_time() -> None:
+    restored: list[int] = []
+
+    def restore(clock: FakeClock) -> Callable[[], None]:
+        def put() -> None:
+            restored.append(clock.now_ns)
+            clock.advance(70_000_000)
+
+        return put
+
+    (found,) = turns_of(play(0.5, restore=restore)[0])
+    assert found["calls_per_turn"] == 10
+    assert set(found["samples_ns"]) == {500_000}
+    assert len(restored) == 10 * found["rounds"] + 5  # five calls settle it

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from bench.judge.targets import AGAINST_EAGER
 from bench.metrics import METRICS, format_value, with_unit
-from bench.report.schema import FAILED, Failure, Report, Result, TargetVerdict
+from bench.report.schema import FAILED, Failure, Reading, Report, Result, TargetVerdict
 from bench.show.exports.record import Outcome, Record, Word, known_git
 from bench.show.words import outcome
 
@@ -53,7 +54,7 @@ def _outcome(report: Report, result: Result) -> Outcome:
         message=message,
         detail="" if result.failure is None else failure_text(result.failure),
         seconds=seconds(result),
-        readings=result.metrics,
+        readings=_claimed(result),
         samples_s=samples_s(result),
     )
 
@@ -75,8 +76,23 @@ def _ended(result: Result, targets: Sequence[TargetVerdict]) -> tuple[Word, str,
         return "failed", "missed", message
     if undecided:
         return "skipped", undecided[0].verdict, message
-    differs = "the output differs from eager's" if result.equivalence.status == "different" else ""
-    return "passed", ("met" if targets else "measured"), differs
+    return "passed", ("met" if targets else "measured"), _about_output(result)
+
+
+def _claimed(result: Result) -> Mapping[str, Reading]:
+    """The case's figures, but for those against eager where nobody knows whether it answers as eager does."""
+    if result.equivalence.status != "unchecked":
+        return result.metrics
+    return {key: reading for key, reading in result.metrics.items() if key not in AGAINST_EAGER}
+
+
+def _about_output(result: Result) -> str:
+    """What is to be said of the answer of a case that was measured; empty where it is eager's."""
+    if result.equivalence.status == "different":
+        return "the output differs from eager's"
+    if result.equivalence.status == "unchecked":
+        return f"the output is unchecked: {result.equivalence.reason or 'nobody said why'}"
+    return ""
 
 
 def seconds(result: Result | None) -> float:
