@@ -6,6 +6,7 @@ import math
 import random
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from builders import make_environment, make_report, make_suite, rendered
@@ -15,7 +16,7 @@ from bench.judge.targets import judge
 from bench.plan.case import Case
 from bench.plan.suite import Target
 from bench.report.assemble import Run, Seen, build
-from bench.report.calls import groups, trend
+from bench.report.calls import groups, groups_of, trend
 from bench.report.derive import relate
 from bench.report.schema import Report, Result, Round
 from bench.show.advice import advice
@@ -94,6 +95,16 @@ def test_two_kinds_without_a_rule_are_told_where_there_are_many_calls() -> None:
     assert groups(drawn(now_and_then, 1, 20)) is None
 
 
+def test_a_disturbed_machine_makes_two_groups_of_any_calls_so_there_only_a_rule_is_believed() -> None:
+    def stalled(rng: random.Random, _: int) -> float:
+        return disturbed(rng, 44 if rng.random() < 0.15 else 0.25)
+
+    flags = {"noise": ["invalid: tasks waited for a CPU 60 % of the time"]}
+    assert groups_of(in_rounds(stalled, 300)) is not None
+    assert groups_of(in_rounds(stalled, 300, **flags)) is None
+    assert groups_of(in_rounds(key_frames(4, 48), 300, **flags)) is not None
+
+
 def test_two_levels_of_two_processes_are_no_groups() -> None:
     rounds = [[10_000_000 + n for n in range(40)], [15_000_000 + n for n in range(40)], [10_000_000] * 40]
     assert groups(rounds) is None
@@ -129,9 +140,10 @@ def test_a_single_rounds_drift_decides_for_no_case() -> None:
 # --- what becomes of it
 
 
-def in_rounds(draw: Draw, calls: int = 80) -> list[Round]:
+def in_rounds(draw: Draw, calls: int = 80, **fields: Any) -> list[Round]:
     return [
-        a_round([ns / 1e6 for ns in samples], number) for number, samples in enumerate(drawn(draw, 5, calls), start=1)
+        a_round([ns / 1e6 for ns in samples], number, **fields)
+        for number, samples in enumerate(drawn(draw, 5, calls), start=1)
     ]
 
 

@@ -57,19 +57,25 @@ class Groups:
 def notes(rounds: Sequence[Round]) -> list[str]:
     """What a reader of this case's p50 has to know as well."""
     samples = [each.samples_ns for each in rounds]
-    found, climbs = groups(samples), trend(samples)
+    found, climbs = groups_of(rounds), trend(samples)
     told = [] if found is None else [found.words()]
     return told + ([] if climbs is None else [trend_words(climbs)])
 
 
-def groups(rounds: Sequence[Sequence[int]]) -> Groups | None:
+def groups_of(rounds: Sequence[Round]) -> Groups | None:
+    """As `groups`. Where the machine was too disturbed to count, only calls that take turns by a rule are believed."""
+    quiet = not any(flag.startswith("invalid") for each in rounds for flag in each.noise)
+    return groups([each.samples_ns for each in rounds], quiet)
+
+
+def groups(rounds: Sequence[Sequence[int]], quiet: bool = True) -> Groups | None:
     """The two groups that the calls of every round come in, None where they do not."""
     looked = [_middle(each) for each in rounds if each]
     if not looked or min(map(min, looked)) <= 0:
         return None
     levelled = [_levelled(each) for each in looked]
     pooled = sorted(time for each in levelled for time in each)
-    for is_regular in (True, False):
+    for is_regular in (True, False) if quiet else (True,):
         cut = _cut(pooled, _APART[is_regular])
         if cut is None or not all(_holds_both(each, cut) for each in levelled):
             continue

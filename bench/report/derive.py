@@ -124,7 +124,7 @@ def _latency(case: CaseRecord, rounds: Sequence[Round]) -> dict[str, Reading]:
     groups = [each.samples_ns for each in rounds if each.samples_ns]
     on_device = [each.device_samples_ns for each in rounds if each.device_samples_ns]
     return {
-        "latency.p50_ms": _with_kinds(_p50(groups, "no calls were measured"), groups),
+        "latency.p50_ms": _with_kinds(_p50(groups, "no calls were measured"), rounds),
         **{key: _percentile(groups, q) for key, q in PERCENTILES.items()},
         "latency.mean_ms": _mean(groups),
         "latency.device_p50_ms": _p50(on_device, f"no device clock on {rounds[0].device}"),
@@ -150,9 +150,9 @@ def _p50(groups: Sequence[Sequence[int]], missing: str) -> Reading:
     return reading_of(stats.Interval(float(median(medians)), low, high, len(groups)), MS)
 
 
-def _with_kinds(p50: Reading, groups: Sequence[Sequence[int]]) -> Reading:
+def _with_kinds(p50: Reading, rounds: Sequence[Round]) -> Reading:
     """The p50, and that it is one of two where the calls are of two kinds."""
-    found = calls.groups(groups)
+    found = calls.groups_of(rounds)
     if found is None:
         return p50
     return p50.model_copy(update={"reason": "; ".join(filter(None, (p50.reason, found.words())))})
@@ -337,7 +337,7 @@ def _not_comparable(result: Result, eager: Result | None) -> str:
 
 def _typical_times(*sides: Result) -> tuple[list[float], list[float], bool]:
     """What each process of both sides took a call, in nanoseconds, and whether that is the mean: see `relate`."""
-    in_turn = [calls.groups([each.samples_ns for each in side.rounds]) for side in sides]
+    in_turn = [calls.groups_of(side.rounds) for side in sides]
     of_means = any(found is not None and found.period for found in in_turn)
     theirs, ours = (_process_means(side) if of_means else _process_medians(side) for side in sides)
     return theirs, ours, of_means

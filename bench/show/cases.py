@@ -183,7 +183,7 @@ def _median(result: Result, is_doubtful: bool) -> tuple[str, str]:
 
 
 def _has_kinds(result: Result) -> bool:
-    return calls.groups([each.samples_ns for each in result.rounds]) is not None
+    return calls.groups_of(result.rounds) is not None
 
 
 def _cell(plan: _Plan, result: Result) -> Text:
