@@ -178,7 +178,7 @@ def test_a_case_that_slows_down_is_not_steady_and_meets_no_target() -> None:
     (verdict,) = judge([Target(where={}, metric=P50, max=1000.0)], [result])
     assert (verdict.verdict, verdict.reason) == ("inconclusive", note)
     assert note in " ".join(rendered(report, 200).split())
-    assert any("so no time is its time" in line for line in advice(report))
+    assert any("reset what the model keeps" in line for line in advice(report))
 
 
 def test_a_case_that_keeps_its_level_is_left_as_it_was() -> None:

@@ -117,8 +117,8 @@ def _about_steadiness(report: Report) -> Iterator[str]:
     climbing = [r for r in unsettled if calls.trend([each.samples_ns for each in r.rounds]) is not None]
     if climbing:
         yield (
-            f"{_ids(climbing)}: each call takes longer or shorter than the one before, so no time is its time: "
-            "let the model's state go between calls, or measure one call a process."
+            f"{_ids(climbing)}: calls get slower or quicker as they go on, so the p50 depends on how long is "
+            "measured: reset what the model keeps between calls."
         )
     restless = [result for result in unsettled if result not in climbing]
     if not restless:
