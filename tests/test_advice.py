@@ -131,7 +131,7 @@ def test_an_interrupted_run_is_to_be_run_to_its_end_and_not_given_more_rounds() 
         ),
         (
             {"cpu_quota_cores": {"value": None, "reason": "no quota"}, "affinity": 1},
-            "2 threads share 1 cores",
+            "2 threads share 1 core of quota",
         ),
         ({"cpu_quota_cores": 2.0, "affinity": 2}, ""),
         ({}, ""),

@@ -23,7 +23,7 @@ from bench.report.ab import Ratio
 from bench.report.schema import Cost, Report, WarmUp
 from bench.show.comparison import comparison_view
 from bench.show.versus import change_words
-from bench.show.words import memory_words, plus_minus
+from bench.show.words import duration, memory_words, plus_minus
 
 ON_A_GPU = """CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 79.19 GiB of which 5.06 GiB is free. \
 Process 812 has 74.12 GiB memory in use. Of the allocated memory 73.50 GiB is allocated by PyTorch, and 1.2 MiB is reserved \
@@ -153,6 +153,10 @@ def test_a_brief_number_has_no_exponent(value: float, text: str) -> None:
 )
 def test_an_amount_of_one_is_one(number: float, text: str) -> None:
     assert amount(number, "core") == text
+
+
+def test_a_moment_is_no_zero() -> None:
+    assert [duration(seconds) for seconds in (0, 0.004, 0.06, 12)] == ["0.0 s", "under 0.1 s", "0.1 s", "12 s"]
 
 
 def test_a_share_too_small_to_round_is_no_zero() -> None:

@@ -45,6 +45,8 @@ def first_line(text: str) -> str:
 
 def duration(seconds: float) -> str:
     """Seconds as a person says them: `0.4 s`, `12 s`, `4 min`, `4 min 12 s`, `1 h 03 min`."""
+    if 0 < seconds < 0.05:
+        return "under 0.1 s"
     if seconds < 9.95:
         return f"{max(seconds, 0):.1f} s"
     whole = round(seconds)
