@@ -1,4 +1,4 @@
-"""The contributor's one door: lint, types, tests, fuzz, perf, build. Plain `nox` runs all of CI but the fuzzing."""
+"""The contributor's one door: lint, types, tests, fuzz, perf, build. Plain `nox` runs what CI runs, but for the fuzzing."""
 
 from __future__ import annotations
 
