@@ -117,6 +117,14 @@ def test_what_is_damaged_is_said_with_its_place(tmp_path: Path, place: Any, to: 
     assert says in refused("gate", path, "--baseline", good)
 
 
+def test_one_number_of_a_pair_that_is_missing_is_said_with_its_place(tmp_path: Path) -> None:
+    document = reports(tmp_path)["reports/selfcheck/epyc-2core-vm.json"]
+    document["arms"][0]["runs"][0]["medians_ms"] = [1.5]
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(document))
+    assert "damaged at arms.0.runs.0.medians_ms.1: is missing." in refused("show", str(path))
+
+
 def test_a_target_that_a_newer_version_asked_for_is_named_and_not_judged(tmp_path: Path) -> None:
     newer = [
         {"where": {"colour": "red"}, "metric": "latency.p50_ms", "max": 1.0},

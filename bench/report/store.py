@@ -254,7 +254,9 @@ def _place(data: object, steps: Sequence[str | int], is_missing: bool) -> str:
     """` at results.0.case.id`: the steps that lead on in `data`, for pydantic puts names of types between them."""
     place: list[str] = []
     for number, step in enumerate(steps):
-        if (isinstance(data, dict) and step in data) or (isinstance(data, list) and isinstance(step, int)):
+        if (isinstance(data, dict) and step in data) or (
+            isinstance(data, list) and isinstance(step, int) and step < len(data)
+        ):
             data = data[step]  # type: ignore[index]
         elif not (is_missing and number == len(steps) - 1):
             continue
