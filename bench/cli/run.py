@@ -16,7 +16,7 @@ from bench.cli import Manner, json_option, manners, say
 from bench.cli.export_option import check_exports, export_option, takes_standard_output, write_exports
 from bench.cli.interrupts import interrupted_once
 from bench.cli.order import QUICK, Asked, Order, take_order
-from bench.errors import LaunchError, OutputError, UsageError
+from bench.errors import BenchError, LaunchError, OutputError, UsageError
 from bench.measure.scratch import scratch
 
 
@@ -58,7 +58,8 @@ def command(manner: Manner, /, **options: Any) -> int:
     if asked.dry_run:
         return _dry_run(manner, order)
     with interrupted_once() as hold, _open_journal(asked, order) as (journal, order), scratch() as folder:
-        interrupted, failure = _measure(manner, asked, order, journal, folder)
+        with _rescued(asked, order, journal):
+            interrupted, failure = _measure(manner, asked, order, journal, folder)
         hold()
         report = _finish(order, journal, interrupted or failure is not None)
         if report is None:
@@ -71,6 +72,23 @@ def command(manner: Manner, /, **options: Any) -> int:
     if failure is not None:
         return say(failure)
     return 130 if interrupted else code or exported
+
+
+@contextmanager
+def _rescued(asked: Asked, order: Order, journal: Any) -> Iterator[None]:
+    """Where bench itself fails in the middle of a run, what is finished becomes a report before the fault is told."""
+    from bench.report.store import write_report
+
+    try:
+        yield
+    except BenchError:
+        raise
+    except Exception:
+        report = _finish(order, journal, interrupted=True)
+        if report is not None and asked.output != "-":
+            write_report(report, order.report_path, replace=asked.force or asked.resume)
+            click.echo(f"report of what was finished: {order.report_path}", err=True)
+        raise
 
 
 def _dry_run(manner: Manner, order: Order) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,7 +16,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.core.models import construct
-from bench.core.outputs import tensors_of
+from bench.core.outputs import look, tensors_of
+from bench.core.rounding import numbers_of
 from bench.core.session import InferenceSession, blamed_on
 
 MB = 2**20
@@ -78,8 +80,7 @@ def _take_apart(session: InferenceSession) -> Anatomy:
     outputs, shapes = _shapes(session)
     flops, reason = _flops(session)
     total, peak = _activations(session)
-    numbers = [each.float() for each in outputs if each.numel()]
-    flat = torch.cat([each.flatten() for each in numbers]) if numbers else None
+    low, high, mean = _range(outputs)
     items = session.case.batch_size
     return Anatomy(
         model=session.spec.factory,
@@ -96,9 +97,9 @@ def _take_apart(session: InferenceSession) -> Anatomy:
         batch_size=items,
         inputs=tuple(tuple(each.shape) for each in tensors_of(session.inputs)),
         outputs=tuple(tuple(each.shape) for each in outputs),
-        output_low=_finite(flat, torch.min),
-        output_high=_finite(flat, torch.max),
-        output_mean=_finite(flat, torch.mean),
+        output_low=low,
+        output_high=high,
+        output_mean=mean,
         flops=None if flops is None else flops // items,
         macs=None if flops is None else flops // 2 // items,
         flops_reason=reason,
@@ -109,11 +110,16 @@ def _take_apart(session: InferenceSession) -> Anatomy:
     )
 
 
-def _finite(numbers: torch.Tensor | None, figure: Callable[[torch.Tensor], torch.Tensor]) -> float | None:
-    """JSON has no NaN and no infinity: an output that holds one has no range."""
-    if numbers is None or not torch.isfinite(numbers).all():
-        return None
-    return float(figure(numbers))
+def _range(outputs: list[torch.Tensor]) -> tuple[float | None, float | None, float | None]:
+    """Lowest, highest and mean value. JSON has no NaN and no infinity: an output that holds one has no range."""
+    found = [look(partial(numbers_of, each), "") for each in outputs]
+    numbers = [each for each, trouble in found if trouble is None and len(each.values)]
+    if not numbers or len(numbers) < sum(each.numel() > 0 for each in outputs):
+        return None, None, None
+    if any(each.leaves_range() for each in numbers):
+        return None, None, None
+    flat = torch.cat([each.values.double() for each in numbers])
+    return float(flat.min()), float(flat.max()), float(flat.mean())
 
 
 def _layers(model: torch.nn.Module) -> list[torch.nn.Module]:
@@ -171,8 +177,8 @@ class _Activations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         made = func(*args, **(kwargs or {}))
         self._alive = {key: each for key, each in self._alive.items() if not each[0].expired()}  # type: ignore[no-untyped-call]
         for tensor in tree_leaves(made):
-            if isinstance(tensor, torch.Tensor):
-                storage = tensor.untyped_storage()
+            storage = _storage(tensor) if isinstance(tensor, torch.Tensor) else None
+            if storage is not None:
                 reference = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
                 key = reference.cdata
                 if key not in self._alive and storage.data_ptr() not in self._known:
@@ -185,10 +191,16 @@ class _Activations(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def _activations(session: InferenceSession) -> tuple[int, int]:
     """Bytes that one pass of the session's batch makes: in all, and at most at once."""
     own = [*session.model.parameters(), *session.model.buffers(), *tensors_of(session.inputs)]
-    counter = _Activations({each.untyped_storage().data_ptr() for each in own})
+    held = [storage for storage in map(_storage, own) if storage is not None]
+    counter = _Activations({storage.data_ptr() for storage in held})
     with torch.no_grad(), counter:
         session.bound()()
     return counter.total, counter.peak
+
+
+def _storage(tensor: torch.Tensor) -> torch.UntypedStorage | None:
+    """The memory of a tensor; None for a sparse one, whose parts are tensors of their own."""
+    return tensor.untyped_storage() if tensor.layout is torch.strided else None
 
 
 def _timed(session: InferenceSession) -> float:

@@ -230,28 +230,26 @@ _PLAIN: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
 
 def map_tensors(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
     """The same nest, of the same types, with `change` applied to every tensor; what holds none stays what it is."""
-    return _map(value, change, ())
+    return _map(value, change, {})
 
 
-def _map(value: Any, change: Callable[[torch.Tensor], torch.Tensor], above: tuple[int, ...]) -> Any:
+def _map(value: Any, change: Callable[[torch.Tensor], torch.Tensor], made: dict[int, Any]) -> Any:
     if isinstance(value, torch.Tensor):
         return change(value)
-    if id(value) in above or _plain(value)[0]:
-        return value
-    above = (*above, id(value))
+    if id(value) in made or _plain(value)[0]:
+        return made.get(id(value), value)  # an object may hold itself
     if isinstance(value, Mapping):
-        return _with_items(value, {key: _map(item, change, above) for key, item in value.items()})
+        return _with_items(value, {key: _map(item, change, made) for key, item in value.items()})
     if isinstance(value, tuple | list | deque):
-        items = [_map(item, change, above) for item in value]
+        items = [_map(item, change, made) for item in value]
         return value._make(items) if hasattr(value, "_make") else type(value)(items)
-    names = _attributes(value) or []
-    mapped = {name: _map(getattr(value, name), change, above) for name in names}
-    changed = {name: item for name, item in mapped.items() if item is not getattr(value, name)}
-    if not changed:
-        return value
-    new = copy.copy(value)
-    for name, item in changed.items():
-        object.__setattr__(new, name, item)  # a frozen dataclass takes it, too
+    return _with_attributes(value, change, made) if tensors_of(value) else value
+
+
+def _with_attributes(value: Any, change: Callable[[torch.Tensor], torch.Tensor], made: dict[int, Any]) -> Any:
+    new = made[id(value)] = copy.copy(value)
+    for name in _attributes(value) or ():
+        object.__setattr__(new, name, _map(getattr(value, name), change, made))  # a frozen dataclass takes it, too
     return new
 
 

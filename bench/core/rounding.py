@@ -44,6 +44,10 @@ class Numbers:
         """Largest magnitude of the ordinary values."""
         return ordinary_largest(self.values[self.kinds == ORDINARY])
 
+    def leaves_range(self) -> bool:
+        """Whether it holds NaN or an infinity."""
+        return bool(((self.kinds >= NAN) & (self.kinds <= MINUS_INFINITE)).any())
+
 
 @dataclass(frozen=True)
 class Finding:

@@ -43,6 +43,19 @@ def from_message(message: Mapping[str, Any], tail: str) -> tuple[Status, Failure
     )
 
 
+def from_nonsense(phase: str, what: str) -> tuple[Status, Failure]:
+    """The failure of a process whose figures are none: not finite, negative, of another kind."""
+    advice = "See whether the model changes clocks, counters or modules that the measurement relies on."
+    return "failed", Failure(phase=_phase(phase), type="UnusableFigures", message=what, advice=advice)
+
+
+def ending(code: int | None) -> str:
+    """How a process ended, in words: "exit 3", "SIGKILL"."""
+    if code is None:
+        return "with its interpreter"
+    return f"exit {code}" if code >= 0 else _signal_name(-code)
+
+
 def from_timeout(phase: str, limit_s: float, tail: str) -> tuple[Status, Failure]:
     """The failure of a process that was ended because a phase took too long."""
     return "timeout", Failure(

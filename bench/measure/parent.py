@@ -33,7 +33,8 @@ import torch
 from bench.core import anchors, devices, modes, operators
 from bench.core.accuracy import evaluate
 from bench.core.dataset import read_dataset, sample
-from bench.core.outputs import tensors_of
+from bench.core.outputs import look, tensors_of
+from bench.core.sample import Sample
 from bench.core.sample import sample as sample_answer
 from bench.core.session import InferenceSession
 from bench.core.slowdown import slowed
@@ -41,7 +42,7 @@ from bench.core.torchvision_ops import extension_loads, import_torchvision
 from bench.errors import CaseError
 from bench.measure.clock import monotonic
 from bench.measure.turns import Seat, take_turns
-from bench.measure.worker import Call, Request, Session, measure
+from bench.measure.worker import Call, Emit, Request, Session, measure
 from bench.plan.case import Accuracy
 
 _PR_SET_PDEATHSIG = 1
@@ -150,11 +151,11 @@ class RingEdge(TorchEdge):
         return vars(operators.count(call, session.wait, session.device))
 
     def output(self, session: Session) -> dict[str, Any]:
-        """A sample of what the model answers."""
+        """A sample of what the model answers; where this call fails, only the reason: the pair has been timed."""
         assert isinstance(session, InferenceSession)
-        answer = session.infer()
+        answer, trouble = look(session.infer, "")
         session.wait()
-        return vars(sample_answer(answer))
+        return vars(sample_answer(answer) if trouble is None else Sample([], [str(trouble)]))
 
     def profiled(self, session: Session, call: Call, calls: int) -> dict[str, Any]:
         """The fields of a core.operators.Profiled."""
@@ -202,7 +203,7 @@ def _can_fork(request: Mapping[str, Any]) -> bool:
 
 def _take_turns(data: Mapping[str, Any], out: IO[str]) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # the model gets an empty standard input
-    take_turns(Seat.from_json(data), RingEdge(-1), lambda message: _say(out, message))
+    take_turns(Seat.from_json(data), RingEdge(-1), _teller(out))
 
 
 def _in_children(jobs: Sequence[Callable[[], None]], out: IO[str], folder: str) -> None:
@@ -263,7 +264,7 @@ def _answer(request: Mapping[str, Any], out: IO[str]) -> None:
     release = os.dup(0)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     if request["do"] == "measure":
-        measure(Request.from_json(request["request"]), TorchEdge(release), lambda message: _say(out, message))
+        measure(Request.from_json(request["request"]), TorchEdge(release), _teller(out))
     else:
         _say(out, {"event": "probed", **_probe(bool(request.get("compute")), bool(request.get("anchors")))})
 
@@ -295,12 +296,29 @@ def _take_stdout() -> IO[str]:
     kept = os.dup(1)
     os.set_inheritable(kept, False)
     os.dup2(2, 1)
-    return os.fdopen(kept, "w", encoding="utf-8", newline="\n")
+    return os.fdopen(kept, "w", encoding="utf-8", errors="replace", newline="\n")
+
+
+def _teller(out: IO[str]) -> Emit:
+    """What a measured process tells its messages by. A copy of it that the model forked must not tell them twice."""
+    own = os.getpid()
+
+    def tell(message: Mapping[str, Any]) -> None:
+        if os.getpid() != own:
+            os._exit(1)
+        try:
+            _say(out, message)
+        except OSError as error:
+            os.write(2, f"the model closed a file that it had not opened: {error.strerror}\n".encode())
+            os._exit(1)
+
+    return tell
 
 
 def _say(out: IO[str], message: Mapping[str, Any]) -> None:
-    # The leading newline ends whatever half line a killed child left behind.
-    out.write("\n" + json.dumps(message) + "\n")
+    """Write one line. Raises ValueError where a figure is none that JSON has: its process has failed, then."""
+    # The leading newline ends whatever half line a killed child left behind. Half a character becomes "?".
+    out.write("\n" + json.dumps(message, ensure_ascii=False, allow_nan=False) + "\n")
     out.flush()
 
 

@@ -16,6 +16,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Protocol
 
+from pydantic import ValidationError
+
 from bench.measure import failures, schedule
 from bench.measure.events import (
     CaseEnded,
@@ -140,7 +142,7 @@ class _Run:
         limits = {**dataclasses.asdict(self.plan.measure.timeout), "check": self.plan.measure.timeout.prepare}
         kills = failures.kernel_kills()
         for message in parent.run({"do": "measure", "request": dataclasses.asdict(request)}, limits):
-            for event in one.take(message, self.outside.now() - self.began):
+            for event in one.understand(message, self.outside.now() - self.began):
                 yield event
                 if isinstance(event, RoundDone):
                     each.medians_ns.append(median(event.record.samples_ns))
@@ -243,8 +245,19 @@ class _OneRound:
     def __post_init__(self) -> None:
         self.start = self.outside.now()
 
+    def understand(self, message: Message, elapsed_s: float) -> list[Event]:
+        """The events that one message of the measured process makes; one that makes no sense is the case's failure."""
+        try:
+            return list(self.take(message, elapsed_s))
+        except (ValueError, TypeError, KeyError, ArithmeticError) as error:
+            what = f"what its process told cannot be used ({_first_problem(error)})"
+            if self.measured:
+                return list(self._cut_off(what))
+            self.failure = self.failure or failures.from_nonsense(self.phase, what)
+            return []
+
     def take(self, message: Message, elapsed_s: float) -> Iterator[Event]:
-        """The events that one message of the measured process makes."""
+        """The events that one message of the measured process makes. Raises nearly anything where it is wrong."""
         case = self.progress.case
         match message["event"]:
             case "started":
@@ -262,15 +275,16 @@ class _OneRound:
                     self.watch.tick()
                 yield Tick(elapsed_s)
             case "measured":
+                record = self._record(message)
                 self.measured = True
-                yield RoundDone(case, self.number, self._record(message), message["weights"])
+                yield RoundDone(case, self.number, record, message["weights"])
             case "checked":
-                self.phase = "done"
                 fields = {key: value for key, value in message.items() if key != "event"}
                 yield Checked(case, Equivalence(**fields))
-            case "counted":
                 self.phase = "done"
+            case "counted":
                 yield Counted(case, AccuracyRecord(**{key: value for key, value in message.items() if key != "event"}))
+                self.phase = "done"
             case "failed" | "timeout" | "exit" | "gone":
                 yield from self._over(message)
 
@@ -289,8 +303,8 @@ class _OneRound:
             if self.failure is not None:  # known before the process had said its last
                 status, failure = self.failure
                 self.failure = status, failure.model_copy(update={"output_tail": self.tail or None})
-            if self.measured and self.code != 0:
-                yield from self._cut_off(f"its process ended meanwhile (exit {self.code})")
+            if self.measured:
+                yield from self._cut_off(f"its process ended meanwhile ({failures.ending(self.code)})")
             return
         if self.measured:  # the measurement stands; only the check after it failed
             yield from self._cut_off(message.get("message") or f"it took longer than {message['limit_s']:g} s")
@@ -301,10 +315,12 @@ class _OneRound:
 
     def _cut_off(self, why: str) -> Iterator[Event]:
         """What was still to come after the measurement: it stays unknown, and that is its reason."""
+        lines = [line.strip() for line in why.splitlines() if line.strip()]
+        reason = f"failed in {self.phase}: {lines[0][:300] if lines else 'no reason was told'}"
         if self.phase == "check":
-            yield Checked(self.progress.case, Equivalence(status="unchecked", reason=why))
+            yield Checked(self.progress.case, Equivalence(status="unchecked", reason=reason))
         elif self.phase == "accuracy":
-            yield Counted(self.progress.case, AccuracyRecord(reason=why))
+            yield Counted(self.progress.case, AccuracyRecord(reason=reason))
         self.phase = "done"
 
     def _record(self, message: Message) -> Round:
@@ -328,6 +344,14 @@ class _OneRound:
             noise=seen.noise,
             **{key: message[key] for key in kept},
         )
+
+
+def _first_problem(error: Exception) -> str:
+    """What a message has wrong, in one line."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc'])) or 'message'}: {first['msg']}"
+    return f"{type(error).__name__}: {error}"
 
 
 def _skipped(reason: str, advice: str) -> Failure:

@@ -325,16 +325,25 @@ def _compilations(session: Session) -> Callable[[], int]:
     return lambda: (session.compiled() or {}).get("frames", 0)
 
 
+def _words(error: BaseException) -> str | None:
+    """What an error says of itself; None where it cannot even do that."""
+    try:
+        return str(error)
+    except BaseException:  # it is a model's own class
+        return None
+
+
 def explain(error: BaseException, edge: Edge) -> dict[str, Any]:
     """The fields of a `failed` message: what the error means, in words that any file can take."""
-    message, advice, status = str(error) or type(error).__name__, "", "failed"
-    known = edge.meaning(error)
+    words, advice, status = _words(error), "", "failed"
+    known = None if words is None else edge.meaning(error)
+    message = words or type(error).__name__
     if isinstance(error, Unsupported):
         status, advice = "unsupported", error.advice
     elif isinstance(error, CaseError):
         advice = error.advice
     elif isinstance(error, SystemExit):
-        code = "" if error.code is None else repr(error.code)
+        code = "" if error.code is None else ascii(error.code) if isinstance(error.code, int | str) else "…"
         message = f"the model called sys.exit({code})"
         advice = "A model must not end the process: raise an exception instead."
     elif known is not None:

@@ -90,7 +90,8 @@ def build(run: Run, cases: Iterable[Case], finished_at: str, interrupted: bool, 
     """The report of `run`, without target verdicts (judge/targets.py adds them)."""
     header = run.header
     wanted = header["suite"].get("accuracy") is not None
-    results = relate([_result(case, run.of(case), header["environment_id"], interrupted, wanted) for case in cases])
+    environment = header["environment_id"]
+    results = relate([_result_or_why(case, run.of(case), environment, interrupted, wanted) for case in cases])
     return Report(
         generator=GENERATOR,
         run_id=header["run_id"],
@@ -104,6 +105,22 @@ def build(run: Run, cases: Iterable[Case], finished_at: str, interrupted: bool, 
         cost=_cost(results, run.elapsed_s, header["suite"]["measure"].get("budget_s"), harness_cpu_s),
         notes=list(header.get("notes", [])),
     )
+
+
+def _result_or_why(case: Case, seen: Seen, environment: str, interrupted: bool, wants_accuracy: bool) -> Result:
+    """The result of a case, or, where its figures make none, why: no other case is lost by it."""
+    try:
+        return _result(case, seen, environment, interrupted, wants_accuracy)
+    except (ValueError, TypeError, KeyError, ArithmeticError) as error:
+        said = (str(error).splitlines() or [""])[0]
+        failure = Failure(
+            phase=None,
+            type="UnusableFigures",
+            message=f"what was measured makes no result ({type(error).__name__}: {said})",
+            advice="Please report it, with the model if you can share it: its other cases are not touched.",
+        )
+        ended = {"status": "failed", "failure": failure.model_dump(), "note": ""}
+        return _result(case, Seen(ended=ended), environment, interrupted, wants_accuracy)
 
 
 def _result(case: Case, seen: Seen, environment: str, interrupted: bool, wants_accuracy: bool) -> Result:
