@@ -307,7 +307,8 @@ class _OneRound:
                 yield from self._cut_off(f"its process ended meanwhile ({failures.ending(self.code)})")
             return
         if self.measured:  # the measurement stands; only the check after it failed
-            yield from self._cut_off(message.get("message") or f"it took longer than {message['limit_s']:g} s")
+            late = what == "timeout"
+            yield from self._cut_off(f"it took longer than {message['limit_s']:g} s" if late else _in_words(message))
         elif what == "failed":
             self.failure = failures.from_message(message, self.tail)
         else:
@@ -344,6 +345,13 @@ class _OneRound:
             noise=seen.noise,
             **{key: message[key] for key in kept},
         )
+
+
+def _in_words(message: Message) -> str:
+    """What a `failed` message says; an exception that is not ours with its type."""
+    text: str = message["message"]
+    ours = message["status"] != "failed" or message["type"] in ("CaseError", "ImageError", "SystemExit")
+    return text if ours or text.startswith(message["type"]) else f"{message['type']}: {text}"
 
 
 def _first_problem(error: Exception) -> str:

@@ -337,7 +337,7 @@ def explain(error: BaseException, edge: Edge) -> dict[str, Any]:
     """The fields of a `failed` message: what the error means, in words that any file can take."""
     words, advice, status = _words(error), "", "failed"
     known = None if words is None else edge.meaning(error)
-    message = words or type(error).__name__
+    message = words or (type(error).__name__ if words is not None else "an exception whose text cannot be printed")
     if isinstance(error, Unsupported):
         status, advice = "unsupported", error.advice
     elif isinstance(error, CaseError):
