@@ -5,10 +5,16 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from typing import Any
 
+import pytest
 import torch
+from builders import case_record
 
 from bench.core.sample import MOST_VALUES, sample
+from bench.judge.outputs import compare_outputs
+from bench.plan.case import Case
+from bench.report.ab import Outputs
 
 
 @dataclass
@@ -52,3 +58,51 @@ def test_places_in_a_large_output_are_exact() -> None:
     large = torch.zeros(2**24 + 4, dtype=torch.uint8)[: 2**24 + 2]
     large[-1] = 7
     assert sample(large).parts[0]["values"][-1] == 7.0
+
+
+SCORES = torch.randn(64, generator=torch.Generator().manual_seed(0))
+LOWEST = torch.finfo(torch.float32).min
+RECORD = case_record(Case("m"))
+
+
+def sides(baseline: Any, candidate: Any) -> Outputs:
+    """What `ab` says of two answers whose samples have travelled."""
+    samples = {"baseline": sample(baseline), "candidate": sample(candidate)}
+    travelled = {role: json.loads(json.dumps(vars(each), allow_nan=False)) for role, each in samples.items()}
+    return compare_outputs(travelled, RECORD, RECORD)
+
+
+@pytest.mark.parametrize("sentinel", [LOWEST, -1e9, -1e4, -math.inf, math.nan])
+def test_threefold_scores_differ_whatever_lies_beside_them(sentinel: float) -> None:
+    padding = torch.full((8,), sentinel)
+    masked, threefold = torch.cat([SCORES, padding]), torch.cat([3 * SCORES, padding])
+    assert sides(masked, masked).status == "same"
+    found = sides(masked, threefold)
+    assert found.status == "different"
+    assert found.max_rel == pytest.approx(2 / 3)
+    assert sides(masked, torch.cat([padding, SCORES])).status == "different"
+
+
+@pytest.mark.parametrize(
+    ("baseline", "candidate", "status", "reason"),
+    [
+        (Detections(SCORES), Detections(SCORES), "same", None),
+        (Detections(SCORES), Detections(SCORES + 0.5), "different", "boxes"),
+        (Detections(SCORES), Detections(SCORES, "two"), "different", "scale: 'one' → 'two'"),
+        ({"a": SCORES, "b": 1e9 * SCORES}, {"b": 1e9 * SCORES, "a": 3 * SCORES}, "different", "a"),
+        ((SCORES, 1e-9 * SCORES), (SCORES, -1e-9 * SCORES), "same", None),
+        ((SCORES,), {"logits": SCORES}, "same", None),
+        (SCORES.long(), SCORES.long() + 1, "different", None),
+        (SCORES > 0, SCORES > 0.1, "different", None),
+        ((SCORES, iter(())), (SCORES, iter(())), "not compared", "[1] is of type tuple_iterator"),
+        ((SCORES, iter(())), (3 * SCORES, iter(())), "different", "[0]"),
+        (None, None, "not compared", "it holds no tensor"),
+        (SCORES[:0], SCORES[:0], "not compared", "it is empty"),
+        ("a cat", "a dog", "different", "the output: 'a cat' → 'a dog'"),
+    ],
+)
+def test_sides_are_held_against_each_other_part_by_part(
+    baseline: Any, candidate: Any, status: str, reason: str | None
+) -> None:
+    found = sides(baseline, candidate)
+    assert (found.status, found.reason) == (status, reason)

@@ -20,6 +20,7 @@ FLOOR = {torch.float32: 2e-6, torch.bfloat16: 2e-2, torch.float16: 2e-3, torch.f
 MOST = 5e-3
 MOST_FLOORS = 10.0  # and so many floors, where a type is coarse, but at most half of the largest value
 FEW = 32  # values whose largest error says little of how large errors get
+CHUNK = 2**20  # values that are held against each other at a time: temporary tensors stay small
 MOST_DENSE = 2**26  # values of a sparse tensor that is filled up to be compared
 
 ORDINARY, NAN, INFINITE, MINUS_INFINITE, HIGHEST, LOWEST = range(6)
@@ -28,7 +29,7 @@ KINDS = ("ordinary", "NaN", "infinite", "-infinite", "the highest number", "the 
 
 @dataclass(frozen=True)
 class Numbers:
-    """The values of one leaf, flat, on the CPU. exact: int64, where nothing rounds; else float64.
+    """The values of one leaf, flat, on the CPU. exact: int64, where nothing rounds; else some floating type.
 
     kinds: one of the words above a value; the values of NaN and infinities are 0 · floor: as in FLOOR ·
     step: of a quantised tensor, absolute.
@@ -42,7 +43,7 @@ class Numbers:
 
     def largest(self) -> float:
         """Largest magnitude of the ordinary values."""
-        return ordinary_largest(self.values[self.kinds == ORDINARY])
+        return ordinary_largest(self.values.where(self.kinds == ORDINARY, 0))
 
     def leaves_range(self) -> bool:
         """Whether it holds NaN or an infinity."""
@@ -100,14 +101,15 @@ def _rounded(tensor: torch.Tensor, dtype: torch.dtype, step: float) -> Numbers:
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor.resolve_conj())
         dtype = dtype.to_real() if dtype.is_complex else dtype
-    values = tensor.resolve_neg().to(torch.float64).reshape(-1)
+    values = tensor.resolve_neg().reshape(-1)
+    values = values if dtype in FLOOR else values.to(torch.float32)  # few operators know float8
     limits = torch.finfo(dtype)
     kinds = torch.zeros_like(values, dtype=torch.int8)
     if limits.max > 1e4:  # float8 is often clamped to its ends: they are ordinary there
         edge = limits.max if limits.max < 1e30 else limits.max / 4
         kinds[values >= edge], kinds[values <= -edge] = HIGHEST, LOWEST
     kinds[values.isnan()], kinds[values == torch.inf], kinds[values == -torch.inf] = NAN, INFINITE, MINUS_INFINITE
-    values = values.where(values.isfinite(), 0.0)
+    values = values.where(values.isfinite(), 0)
     return Numbers(values, kinds, exact=False, floor=FLOOR.get(dtype, limits.eps), step=step)
 
 
@@ -120,24 +122,17 @@ def _step(tensor: torch.Tensor) -> float:
 def ordinary_largest(values: torch.Tensor) -> float:
     """The largest magnitude that is no sentinel's.
 
-    A sentinel lies alone: 1000 or more, nothing within a factor of 64 below it, and all beyond that of nearly one
-    magnitude, as -1e9 behind a mask, whatever was added to it.
+    Sentinels lie alone: they are 1000 or more, all within a factor of two (as -1e9 behind a mask, whatever was added
+    to it), and what is next below them is smaller by a factor of 100.
     """
     magnitudes = values.abs()
-    magnitudes = magnitudes[magnitudes > 0]
-    if not len(magnitudes):
-        return 0.0
-    largest = float(magnitudes.max())
-    if largest < 1000:
-        return largest
-    exponents = torch.frexp(magnitudes).exponent
-    present = torch.bincount(exponents.clamp_min(0)).nonzero().reshape(-1).tolist()
-    while len(present) > 1 and present[-1] >= 10:
-        rest = [each for each in present if each < present[-1] - 1]  # a magnitude may straddle two powers of two
-        if not rest or present[len(rest)] - rest[-1] < 7:
+    largest = float(magnitudes.max()) if len(magnitudes) else 0.0
+    while largest >= 1000:
+        rest = float(magnitudes.where(magnitudes < largest / 2, 0).max())
+        if rest == 0 or largest < 100 * rest:
             break
-        present = rest
-    return float(magnitudes[exponents <= present[-1]].max())
+        largest = rest
+    return largest
 
 
 @dataclass(frozen=True)
@@ -175,16 +170,14 @@ def _hold_kinds(pair: Pair) -> Finding | None:
 def _hold_values(pair: Pair, whole: float, floor: float) -> Finding:
     given, expected, exact = pair.given, pair.expected, pair.exact
     scale = expected.largest() or whole
-    apart = _relative(given.values.double(), expected.values.double(), scale)
-    place = int(apart.argmax())
-    relative = float(apart[place])
+    relative, place = _farthest(given.values, expected.values, scale)
     distance = abs(float(given.values[place]) - float(expected.values[place]))
     step = max(given.step, expected.step)
     least = max(given.floor, expected.floor, 1.01 * step / scale if scale else 0.0)
     most = max(MOST, min(MOST_FLOORS * max(floor, least), 0.5))
     own = None if exact is None else _own(expected, exact, scale)
     noise = own is not None and own > most
-    allowed = least if own is None else max((2 if len(apart) >= FEW else 8) * own, least)
+    allowed = least if own is None else max((2 if len(given.values) >= FEW else 8) * own, least)
     if noise and scale > least * whole:
         allowed = least  # unless the leaf is nothing but the rounding of the whole
     if relative <= allowed:
@@ -213,17 +206,23 @@ def _hold_exact(pair: Pair) -> Finding:
     return Finding(leaf, "undecided", distance, relative, 0.0, "differs only where rounding decides in eager, too")
 
 
-def _relative(one: torch.Tensor, other: torch.Tensor, scale: float) -> torch.Tensor:
-    """Distances, each over the leaf's scale or, beyond it, over the smaller of the two values."""
-    unit = torch.minimum(one.abs(), other.abs()).clamp_min(scale)
-    apart = (one - other).abs()
-    return (apart / unit).where(apart > 0, 0.0)
+def _farthest(one: torch.Tensor, other: torch.Tensor, scale: float) -> tuple[float, int]:
+    """The largest distance and its place. It is over the leaf's scale or, beyond it, over the smaller of the two."""
+    farthest, place = 0.0, 0
+    for start in range(0, len(one), CHUNK):
+        mine, others = one[start : start + CHUNK].double(), other[start : start + CHUNK].double()
+        apart = (mine - others).abs()
+        unit = torch.minimum(mine.abs(), others.abs()).clamp_min(scale)
+        ratios = (apart / unit).where(apart > 0, 0.0)
+        top = int(ratios.argmax())
+        if float(ratios[top]) > farthest:
+            farthest, place = float(ratios[top]), start + top
+    return farthest, place
 
 
 def _own(expected: Numbers, exact: Numbers, scale: float) -> float:
-    places = (expected.kinds == ORDINARY) & (exact.kinds == ORDINARY)
-    apart = _relative(expected.values[places].double(), exact.values[places].double(), scale)
-    return float(apart.max()) if len(apart) else 0.0
+    both = (expected.kinds == ORDINARY) & (exact.kinds == ORDINARY)
+    return _farthest(expected.values.where(both, 0), exact.values.where(both, 0), scale)[0]
 
 
 def _other_kind(given: Numbers, expected: Numbers, where: torch.Tensor) -> str:
