@@ -1,4 +1,4 @@
-"""The contributor's one door: lint, types, tests, fuzz, perf, build. Plain `nox` runs what CI runs, but for the fuzzing."""
+"""The contributor's one door: lint, types, tests, fuzz, perf, build. Plain `nox` runs what CI does before it fuzzes."""
 
 from __future__ import annotations
 
