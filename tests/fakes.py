@@ -78,6 +78,15 @@ class ScriptedSession:
     def restorer(self) -> Callable[[], None] | None:
         return self.script.restore and self.script.restore(self.clock)
 
+    def wants_gradients(self, error: BaseException) -> bool:
+        return False
+
+    def keep_settings(self) -> None:
+        """A script sets nothing of torch's."""
+
+    def hold_settings(self) -> None:
+        """A script sets nothing of torch's."""
+
     def bound(self) -> Callable[[], object]:
         def call() -> None:
             self.count += 1

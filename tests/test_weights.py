@@ -53,7 +53,8 @@ def lazy() -> nn.Module:
 
 
 def load(factory: Callable[[], nn.Module], path: Path) -> tuple[nn.Module, str]:
-    return build_model(ModelSpec(f"{__name__}:{factory.__name__}", weights=str(path)), seed=1)
+    built = build_model(ModelSpec(f"{__name__}:{factory.__name__}", weights=str(path)), seed=1)
+    return built.model, built.weights
 
 
 def scaled() -> nn.Module:

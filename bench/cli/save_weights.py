@@ -30,8 +30,8 @@ def command(manner: Manner, /, model: str, output: Path, force: bool, **options:
 
     The sha256 printed is what a report records of it.
     """
+    from bench.core.blame import blamed_on
     from bench.core.save import save_weights
-    from bench.core.session import blamed_on
 
     if output.is_dir() or not output.parent.is_dir():
         what = "is a folder" if output.is_dir() else f"cannot be written: there is no folder {output.parent}"

@@ -15,10 +15,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.core.models import construct
+from bench.core.blame import blamed_on
 from bench.core.outputs import look, tensors_of
 from bench.core.rounding import numbers_of
-from bench.core.session import InferenceSession, blamed_on
+from bench.core.session import InferenceSession
 
 MB = 2**20
 
@@ -73,9 +73,6 @@ def take_apart(session: InferenceSession) -> Anatomy:
 
 def _take_apart(session: InferenceSession) -> Anatomy:
     model = session.model
-    trainable = sum(
-        each.numel() for each in construct(session.spec, session.seed)[0].parameters() if each.requires_grad
-    )
     parameters = list(model.parameters())
     outputs, shapes = _shapes(session)
     flops, reason = _flops(session)
@@ -86,7 +83,7 @@ def _take_apart(session: InferenceSession) -> Anatomy:
         model=session.spec.factory,
         weights=session.weights,
         parameters=sum(each.numel() for each in parameters),
-        trainable=trainable,
+        trainable=session.built.trainable,
         buffers=sum(each.numel() for each in model.buffers()),
         size_mb=sum(each.numel() * each.element_size() for each in parameters) / MB,
         layers=dict(Counter(type(each).__name__ for each in _layers(model)).most_common()),

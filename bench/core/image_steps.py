@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from PIL import Image
 
+from bench.core.blame import blamed_on
 from bench.core.images import Source, blamed_on_image, decode, name_of, to_rgb, upright
 from bench.core.models import build_model, weights_entry
 from bench.core.preprocessing import Preprocessing
-from bench.core.session import blamed_on
 from bench.plan.case import ModelSpec
 from bench.plan.names import readable
 
@@ -38,8 +38,8 @@ def preprocessing_for(spec: ModelSpec) -> Preprocessing:
     pretrained = spec.weights.startswith("pretrained") and ":" not in spec.factory
     if spec.preprocess is not None or pretrained:
         return Preprocessing.of(spec, torch.nn.Identity(), weights_entry(spec, ""))
-    model, identity = build_model(spec, 0)
-    return Preprocessing.of(spec, model, weights_entry(spec, identity))
+    built = build_model(spec, 0)
+    return Preprocessing.of(spec, built.model, weights_entry(spec, built.weights))
 
 
 def steps(source: Source, preprocessing: Preprocessing) -> list[Step]:

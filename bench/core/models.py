@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
+import copy
 import urllib.error
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 
+from bench.core.forms import Built, taken, to_inference
+from bench.core.imports import resolve_callable
 from bench.core.outputs import tensors_of
+from bench.core.torch_state import seed_all
 from bench.core.torchvision_ops import import_torchvision
 from bench.core.weights import load_weights, read_state
 from bench.errors import CaseError
@@ -22,30 +25,25 @@ from bench.plan.case import ModelSpec
 Inputs = torch.Tensor | tuple[Any, ...] | dict[str, Any]
 
 
-def build_model(spec: ModelSpec, seed: int) -> tuple[torch.nn.Module, str]:
-    """The model in eval mode on the CPU, without gradients, and a sentence that identifies its weights.
+def build_model(spec: ModelSpec, seed: int) -> Built:
+    """The model in eval mode on the CPU, without gradients, with a sentence that identifies its weights.
 
     `seed` fixes random weights: the same spec and seed give the same parameters in every process.
     Raises CaseError where the factory or the weights are wrong.
     """
-    model, identity = construct(spec, seed)
-    return model.eval().requires_grad_(False), identity
+    return to_inference(construct(spec, seed))
 
 
-def construct(spec: ModelSpec, seed: int) -> tuple[torch.nn.Module, str]:
-    """The model as its factory leaves it, its weights loaded, and a sentence that identifies them."""
-    torch.manual_seed(seed)
-    model = _call_factory(spec) if ":" in spec.factory else _from_torchvision(spec)
-    if not isinstance(model, torch.nn.Module):
-        raise CaseError(
-            f"{spec.factory} returned {type(model).__name__}, not a torch.nn.Module",
-            "Let the factory build and return the module itself.",
-        )
+def construct(spec: ModelSpec, seed: int) -> Built:
+    """The model as its factory leaves it, its weights loaded."""
+    built = _call_factory(spec, seed) if ":" in spec.factory else _from_torchvision(spec, seed)
     if spec.weights == "random":
-        return model, f"random, seed {seed}"
-    if _is_pretrained(spec):
-        return model, f"pretrained, {_named_entry(spec)}"
-    return model, f"file, sha256 {load_weights(model, Path(spec.weights))}"
+        built.weights = f"random, seed {seed}"
+    elif _is_pretrained(spec):
+        built.weights = f"pretrained, {_named_entry(spec)}"
+    else:
+        built.weights = f"file, sha256 {load_weights(built.model, Path(spec.weights))}"
+    return built
 
 
 def weights_entry(spec: ModelSpec, identity: str) -> Any | None:
@@ -66,32 +64,50 @@ def build_inputs(spec: ModelSpec, model: torch.nn.Module, batch_size: int, seed:
     """Inputs of `batch_size` items on the CPU, the same for the same seed.
 
     Without a factory of inputs: images (batch_size, 3, height, width) of the model's own size, or of the shape that
-    the spec's own `preprocess` makes; standard normal.
+    the spec's own `preprocess` makes; standard normal. A list with one element an item is one argument, as
+    torchvision's detection models want it.
     Raises CaseError where a user's factory gives another batch size.
     """
     if spec.inputs is None:
         shape = _image_shape(spec, model)
         return torch.randn(batch_size, *shape, generator=torch.Generator().manual_seed(seed))
-    torch.manual_seed(seed)
-    inputs = resolve_callable(spec.inputs)(batch_size)
-    if isinstance(inputs, list):
-        inputs = tuple(inputs)
-    if isinstance(inputs, Mapping):
-        inputs = dict(inputs)
+    make = resolve_callable(spec.inputs)
+    seed_all(seed)
+    inputs = make(batch_size)
     tensors = tensors_of(inputs)
-    if not tensors:
+    if not tensors and not (isinstance(inputs, list) and len(inputs) == batch_size):
         raise CaseError(
             f"{spec.inputs}({batch_size}) returned {type(inputs).__name__} without a tensor in it",
-            "Return a tensor, a tuple or a dict of tensors.",
+            "Return a tensor, a tuple, a dict or a list of tensors.",
         )
-    first = tensors[0]
-    if first.ndim == 0 or first.shape[0] != batch_size:
+    is_leading = bool(tensors) and all(each.ndim > 0 and each.shape[0] == batch_size for each in tensors[:1])
+    if isinstance(inputs, list) and len(inputs) == batch_size:
+        all_leading = bool(tensors) and all(each.ndim > 0 and each.shape[0] == batch_size for each in tensors)
+        if not all_leading or len(make(batch_size + 1)) == batch_size + 1:
+            return (inputs,)
+    elif not is_leading:
+        _refuse_other_batch(spec.inputs, make, batch_size, tensors)
+    if isinstance(inputs, list):
+        return tuple(inputs)
+    return dict(inputs) if isinstance(inputs, Mapping) else inputs
+
+
+def _refuse_other_batch(
+    name: str, make: Callable[[int], Any], batch_size: int, tensors: Sequence[torch.Tensor]
+) -> None:
+    """Raise CaseError where no dimension of `tensors` grows with the batch size; time, or a number, may come first."""
+    others = tensors_of(make(batch_size + 1))
+    pairs = [
+        (one, other)
+        for mine, its in zip(tensors, others, strict=False)
+        for one, other in zip(mine.shape, its.shape, strict=False)
+    ]
+    if (batch_size, batch_size + 1) not in pairs:
         raise CaseError(
-            f"{spec.inputs}({batch_size}) returned a first tensor of shape {tuple(first.shape)}; "
-            f"its first dimension must be the batch size, {batch_size}",
+            f"{name}({batch_size}) returned a first tensor of shape {tuple(tensors[0].shape)}; "
+            f"its first dimension must be the batch size, {batch_size}, or another one that grows with it",
             "Build the inputs from the batch size the function is given.",
         )
-    return inputs  # type: ignore[no-any-return]
 
 
 def image_size(factory: str, model: torch.nn.Module) -> int:
@@ -105,55 +121,41 @@ def image_size(factory: str, model: torch.nn.Module) -> int:
     return int(transforms.crop_size[0])
 
 
-def resolve_callable(name: str) -> Callable[..., Any]:
-    """The object that `package.module:attribute` names. Raises CaseError that says which half is wrong."""
-    module_name, _, attribute = name.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not module_name.startswith(error.name):
-            raise CaseError(
-                f"importing {module_name} failed: {error}",
-                f"Install {error.name}, which {module_name} needs.",
-            ) from error
-        where = ", ".join(path or "." for path in sys.path[:3])
-        raise CaseError(
-            f"there is no module {module_name!r} (looked in {where}, …)",
-            "Add its folder to `pythonpath` in the suite (relative to the suite file), or name it by --pythonpath.",
-        ) from error
-    found: Any = module
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            there = ", ".join(sorted(key for key, value in vars(module).items() if callable(value))[:8])
-            raise CaseError(f"{module_name} has no {attribute!r}", f"It has: {there or 'nothing callable'}.")
-        found = getattr(found, part)
-    if not callable(found):
-        raise CaseError(f"{name} is {type(found).__name__}, which cannot be called", "Name a function or a class.")
-    return found  # type: ignore[no-any-return]
-
-
-def _call_factory(spec: ModelSpec) -> Any:
+def _call_factory(spec: ModelSpec, seed: int) -> Built:
     if _is_pretrained(spec):
         raise CaseError(
             f"{spec.factory} is your own factory: only torchvision names know `pretrained`",
             "Load the weights inside the factory, or give `weights` a state_dict file.",
         )
-    return resolve_callable(spec.factory)(**spec.kwargs)
+    factory = resolve_callable(spec.factory)
+
+    def make() -> Built:
+        seed_all(seed)
+        return taken(factory(**copy.deepcopy(dict(spec.kwargs))), spec.factory)  # it may take its kwargs apart
+
+    built = make()
+    if torch.initial_seed() != seed:
+        # If a package did that when it was imported, it does so once, and the next build would have other weights.
+        with suppress(Exception):  # a factory that can run only once has run
+            built = make()
+        built.notes.append("the model's code seeds torch's random numbers itself")
+    return built
 
 
-def _from_torchvision(spec: ModelSpec) -> Any:
+def _from_torchvision(spec: ModelSpec, seed: int) -> Built:
     models = import_torchvision().models
     if spec.factory not in models.list_models(module=models):
         raise CaseError(
             f"torchvision has no classification model {spec.factory!r}", "`bench list models` names them all."
         )
+    seed_all(seed)
     if not _is_pretrained(spec):
-        return models.get_model(spec.factory, **spec.kwargs)
+        return taken(models.get_model(spec.factory, **spec.kwargs), spec.factory)
     entry = _named_entry(spec)
     url = str(entry.url)
     place = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
     try:
-        return models.get_model(spec.factory, weights=entry, **spec.kwargs)
+        return taken(models.get_model(spec.factory, weights=entry, **spec.kwargs), spec.factory)
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
         raise CaseError(
             f"the pretrained weights of {spec.factory} could not be downloaded: {error}",

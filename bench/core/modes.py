@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +17,24 @@ from bench.core.models import Inputs
 from bench.errors import Unsupported
 
 Forward = Callable[..., Any]
+
+
+class GaveUp(logging.Handler):
+    """Listens for torch.compile reaching its recompile limit, from where on it runs eager; torch only logs that.
+
+    why: which limit, as torch names it; None as long as it was not reached.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.why: str | None = None
+        logging.getLogger("torch._dynamo.convert_frame").addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the first of torch's messages about a limit."""
+        found = re.search(r"hit config\.(\w+ \(\d+\))", record.getMessage())
+        if found is not None and self.why is None:
+            self.why = found[1]
 
 
 def prepare(model: torch.nn.Module, inputs: Inputs, mode: str) -> tuple[Forward, list[str]]:
@@ -38,13 +58,21 @@ def _compile(model: torch.nn.Module, option: str | None) -> tuple[Forward, list[
     on_cpu = all(parameter.device.type == "cpu" for parameter in model.parameters())
     if option == "reduce-overhead" and on_cpu:
         notes.append("reduce-overhead is about CUDA graphs: on a CPU it is the default mode")
-    return torch.compile(model, mode=option), notes
+    forward = torch.compile(model, mode=option)
+    from torch._dynamo import config  # noqa: PLC0415 - torch.compile has loaded it
+
+    if config.suppress_errors:
+        config.suppress_errors = False
+        notes.append("the model's code had told torch.compile to hide its errors and run eager: set back")
+    return forward, notes
 
 
 def _torchscript(model: torch.nn.Module, inputs: Inputs, by_script: bool) -> tuple[Forward, list[str]]:
     jit = getattr(torch, "jit", None)
     if jit is None or not hasattr(jit, "trace"):
         raise Unsupported("this torch has no TorchScript", "Use mode compile.")
+    if isinstance(model, jit.ScriptModule):
+        return _frozen(jit, model), []
     with torch.no_grad():
         run(model, inputs)  # what the model itself raises is its own failure, not TorchScript's
     with warnings.catch_warnings(record=True) as caught, torch.no_grad():
@@ -68,6 +96,14 @@ def _torchscript(model: torch.nn.Module, inputs: Inputs, by_script: bool) -> tup
     if any(issubclass(item.category, DeprecationWarning) for item in caught):
         notes.append("torch calls TorchScript deprecated")
     return frozen, list(dict.fromkeys(notes))[:3]
+
+
+def _frozen(jit: Any, scripted: Any) -> Any:
+    """A model that comes as TorchScript, frozen where it is not yet."""
+    try:
+        return jit.freeze(scripted)
+    except (RuntimeError, NotImplementedError):
+        return scripted
 
 
 def _trace(jit: Any, model: torch.nn.Module, inputs: Inputs) -> Any:

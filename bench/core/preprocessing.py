@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from PIL import Image
 
-from bench.core.models import image_size, resolve_callable
+from bench.core.imports import resolve_callable
+from bench.core.models import image_size
 from bench.errors import CaseError
 from bench.plan.case import ModelSpec
 

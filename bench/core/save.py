@@ -20,8 +20,7 @@ def save_weights(spec: ModelSpec, seed: int, path: Path) -> tuple[int, int, str]
 
     The file is there whole or not at all. Raises OutputError where it cannot be written, CaseError for a wrong model.
     """
-    model, _ = construct(spec, seed)
-    state = model.state_dict()
+    state = construct(spec, seed).model.state_dict()
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
+import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -15,17 +14,22 @@ import torch
 from PIL import Image
 
 from bench.core import devices, equivalence, modes, yardstick
+from bench.core.blame import blamed_on
+from bench.core.forms import Built, has_compiled
 from bench.core.images import Source, blamed_on_image, name_of, open_image
+from bench.core.imports import add_to_path
 from bench.core.labels import labels_of
 from bench.core.models import Inputs, build_inputs, build_model, weights_entry
 from bench.core.outputs import map_tensors, tensors_of
 from bench.core.preprocessing import Preprocessing
 from bench.core.restoring import Restoring, copied, fingerprint
 from bench.core.stream import batches
+from bench.core.torch_state import TorchState
 from bench.errors import BenchError, CaseError, Unsupported, UsageError
 from bench.plan.case import Case, ModelSpec
 from bench.plan.names import readable
 
+_ABOUT_GRADIENTS = re.compile(r"inference tensor|does not require grad|requires_grad|inference_?mode", re.IGNORECASE)
 CHANGES_INPUTS = "the model changes its inputs"
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -82,9 +86,11 @@ class InferenceSession:
         self.wait: Callable[[], None] = devices.waiter(torch.device("cpu"))
         self._turn = threading.Lock()
         self._preprocessing: Preprocessing | None = None
+        self._no_reference = ""  # why eager mode is none to compare with, where it is not
         self._untouched: tuple[object, ...] = ()
         self._restoring: Restoring | None = None
-        sys.path[:0] = [path for path in pythonpath if path not in sys.path]
+        self._gradients = False  # whether the model computes some in its forward pass
+        add_to_path(pythonpath)
 
     def __enter__(self) -> Self:
         with blamed_on(f"loading {self.spec.factory}"):
@@ -106,12 +112,17 @@ class InferenceSession:
         devices.use(self.device)
         if self.case.threads is not None:
             torch.set_num_threads(self.case.threads)
-        self.model, self.weights = self._place()
+        self._settings = TorchState()
+        self.built = self._place()
+        self.model, self.weights = self.built.model, self.built.weights
+        self.notes += self.built.notes
         self.inputs = self.fresh_inputs()
+        self._note_settings(self._settings.restore())
         self.wait()
 
     def prepare(self) -> None:
         """Convert the loaded model to the case's mode."""
+        self._gave_up = modes.GaveUp() if self.case.mode.startswith("compile") else None
         self.forward, notes = modes.prepare(self.model, self.inputs, self.case.mode)
         self.notes += notes
         self.wait()
@@ -126,7 +137,7 @@ class InferenceSession:
 
     def infer(self, inputs: Inputs | None = None) -> Any:
         """One forward pass of `inputs` (the session's own by default); gradients are off."""
-        with torch.inference_mode():
+        with torch.inference_mode(not self._gradients):
             if inputs is None and self._restoring is not None:
                 self._restoring.restore()
                 return self._restoring.call()
@@ -137,6 +148,8 @@ class InferenceSession:
 
         Call it inside `torch.inference_mode()`: entering that context costs more than an empty model.
         """
+        if self._gradients:
+            return self.infer if self._restoring is None else self._with_gradients(self._restoring.call)
         if self._restoring is not None:
             return self._restoring.call
         forward, inputs = self.forward, self.inputs
@@ -145,6 +158,42 @@ class InferenceSession:
         if isinstance(inputs, tuple):
             return lambda: forward(*inputs)
         return lambda: forward(inputs)
+
+    @staticmethod
+    def _with_gradients(call: Callable[[], object]) -> Callable[[], object]:
+        def outside() -> object:
+            with torch.inference_mode(False):
+                return call()
+
+        return outside
+
+    def wants_gradients(self, error: BaseException) -> bool:
+        """Whether `error` came of a forward pass that computes gradients; `bound` then allows them."""
+        if self._gradients or not isinstance(error, RuntimeError) or not _ABOUT_GRADIENTS.search(str(error)):
+            return False
+        self._gradients = True
+        self.notes.append("the model computes gradients in its forward pass: it runs outside torch.inference_mode")
+        return True
+
+    def keep_settings(self) -> None:
+        """Set again what the first call changed of torch's settings; a note says so, and of a model that compiles."""
+        self._note_settings(self._settings.restore())
+        if self.case.mode == "eager" and has_compiled():
+            self._no_reference = "the model compiles parts of itself with torch.compile"
+            self.notes.append(f"{self._no_reference}: this row is not eager alone")
+
+    def hold_settings(self) -> None:
+        """Raise CaseError where calls have changed torch's settings again: the row would not hold what it says."""
+        changed = self._settings.restore()
+        if changed:
+            raise CaseError(
+                f"the model sets torch's {', '.join(changed)}, in its calls: this row would not be what it says",
+                "Take that out of the forward pass.",
+            )
+
+    def _note_settings(self, changed: Sequence[str]) -> None:
+        if changed:
+            self.notes.append(f"the model's code had set {', '.join(changed)}: set back")
 
     def watch_inputs(self) -> None:
         """Remember what the session's own inputs look like, for `restorer`."""
@@ -279,51 +328,56 @@ class InferenceSession:
                 "torch.compile captured no graph: this would be eager under another name",
                 "See what torch.compile skips with TORCH_LOGS=graph_breaks, or leave this mode out.",
             )
-        return {**counters, "break_reasons": modes.break_reasons()}
+        gave_up = None if self._gave_up is None else self._gave_up.why
+        return {**counters, "break_reasons": modes.break_reasons(), "gave_up": gave_up}
 
     def check(self) -> equivalence.Comparison:
         """This mode's output against a freshly built eager model's, same seed, precision and fresh inputs."""
         if self.case.mode == "eager":
-            return equivalence.Comparison("reference")
+            why_not = "the model comes as TorchScript" if self.built.scripted else self._no_reference
+            return equivalence.Comparison("unchecked" if why_not else "reference", reason=why_not or None)
         if self._restoring is not None:
             self._restoring.restore()
         inputs, _ = self._inputs_again()
         sides = yardstick.Sides(
-            eager=lambda: self._place()[0],
-            converted=lambda: modes.prepare(self._place()[0], copied(inputs), self.case.mode)[0],
+            eager=self._again,
+            converted=lambda: modes.prepare(self._again(), copied(inputs), self.case.mode)[0],
             run=self._finished,
             inputs=inputs,
         )
-        return yardstick.check(self.forward, sides)
+        try:
+            return yardstick.check(self.forward, sides)
+        except _BuiltOnce as error:
+            return equivalence.Comparison("unchecked", reason=str(error))
 
     def _finished(self, forward: Callable[..., Any], inputs: Inputs) -> Any:
-        with torch.inference_mode():
+        with torch.inference_mode(not self._gradients):
             answer = equivalence.run(forward, inputs)
         self.wait()
         return answer
 
-    def _place(self) -> tuple[torch.nn.Module, str]:
-        model, weights = build_model(self.spec, self.seed)
-        model = model.to(self.device, _DTYPES[self.case.precision])
+    def _again(self) -> torch.nn.Module:
+        """The eager model built once more. Raises _BuiltOnce where its factory cannot run twice in a process."""
+        try:
+            return self._place().model
+        except Exception as error:
+            if devices.is_out_of_memory(error):
+                raise
+            said = next(iter(str(error).splitlines()), "").partition(";")[0][:120]
+            raise _BuiltOnce(f"the factory cannot run twice in a process ({type(error).__name__}: {said})") from error
+        finally:
+            self._settings.restore()
+
+    def _place(self) -> Built:
+        built = build_model(self.spec, self.seed)
+        built.model = built.model.to(self.device, _DTYPES[self.case.precision])
         if self.case.channels_last:
-            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return model, weights
+            built.model = built.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return built
 
 
-@contextmanager
-def blamed_on(what: str) -> Iterator[None]:
-    """Errors of a user's code are the user's to read: whose they are, and what they say. Out of memory stays itself."""
-    try:
-        yield
-    except BenchError:
-        raise
-    except SystemExit as error:
-        raise CaseError(f"{what} called sys.exit({error.code!r})", "Raise an exception instead.") from error
-    except Exception as error:
-        if devices.is_out_of_memory(error):
-            raise
-        said = next((line for line in str(error).splitlines() if line.strip()), "")
-        raise CaseError(f"{what} raised {type(error).__name__}: {said}", "-v shows where.") from error
+class _BuiltOnce(Exception):
+    """A factory that cannot run a second time; its text says so."""
 
 
 def top(rows: torch.Tensor, top_k: int | None, labels: Callable[[int], Sequence[str]]) -> list[list[Prediction]]:

@@ -33,6 +33,7 @@ import torch
 from bench.core import anchors, devices, modes, operators
 from bench.core.accuracy import evaluate
 from bench.core.dataset import read_dataset, sample
+from bench.core.imports import clash
 from bench.core.outputs import look, tensors_of
 from bench.core.sample import Sample
 from bench.core.sample import sample as sample_answer
@@ -117,7 +118,10 @@ class TorchEdge:
         if devices.is_out_of_memory(error):
             return "out_of_memory", "Use a smaller batch size or a lower precision."
         advice = modes.lacking(error, self._precision)
-        return None if advice is None else ("unsupported", advice)
+        if advice is not None:
+            return "unsupported", advice
+        hidden = clash(error)
+        return None if hidden is None else ("failed", hidden)
 
 
 class RingEdge(TorchEdge):

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from bench.measure.strays import OpenedFiles, refuse_strays
-from bench.measure.worker import Call, Edge, Emit, Request, Session, Timed, explain, restored_calls, timed_of
+from bench.measure.worker import Call, Edge, Emit, Request, Session, Timed, explain, first_call, restored_calls
 
 _TOKEN = struct.Struct("<II")  # calls in a turn, rounds: made out while all make their first calls, then the same
 FEWEST_ROUNDS = 10
@@ -161,6 +161,7 @@ def _take_turns(seat: Seat, edge: RingEdge, say: Emit) -> None:
         shared = _refuse_strays(seat, opened)
         ring.pass_on_in_order()
         samples = _timed_turns(session, edge, timed, ring)
+        session.hold_settings()
         compiled = session.compiled()
         say(
             {
@@ -195,12 +196,9 @@ def _refuse_strays(seat: Seat, opened: OpenedFiles) -> list[str]:
 
 def _first_calls(seat: Seat, edge: RingEdge, session: Session, say: Emit, ring: _Ring) -> Timed:
     """The first call, calls until it has settled, and from their median a say in how long turns are."""
-    clock, wait, call = edge.clock, session.wait, session.bound()
+    clock, wait = edge.clock, session.wait
     say({"event": "phase", "phase": "first_call"})
-    call()
-    wait()
-    session.compiled()  # raises where nothing was compiled
-    timed = timed_of(session, call)
+    timed, _ = first_call(session, clock)
     call, restore = timed.call, timed.restore
     say({"event": "phase", "phase": "warm_up"})
     gc.collect()

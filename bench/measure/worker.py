@@ -80,6 +80,9 @@ class Session(Protocol):
     def prepare(self) -> None: ...  # noqa: D102
     def watch_inputs(self) -> None: ...  # noqa: D102
     def restorer(self) -> Call | None: ...  # noqa: D102
+    def wants_gradients(self, error: BaseException) -> bool: ...  # noqa: D102
+    def keep_settings(self) -> None: ...  # noqa: D102
+    def hold_settings(self) -> None: ...  # noqa: D102
     def bound(self) -> Call: ...  # noqa: D102
     def compiled(self) -> dict[str, Any] | None: ...  # noqa: D102
     def check(self) -> Any: ...  # noqa: D102
@@ -158,15 +161,10 @@ def _measure(request: Request, edge: Edge, emit: Emit, enter: Callable[[str], No
     prepare_start = clock()
     session.prepare()
     prepared = clock()
-    call, on_accelerator = session.bound(), edge.describe(session)["kind"] != "cpu"
+    on_accelerator = edge.describe(session)["kind"] != "cpu"
     with edge.quiet():
         enter("first_call")
-        first_start = clock()
-        call()
-        session.wait()
-        first_end = clock()
-        session.compiled()  # raises where nothing was compiled: no need to warm that up
-        timed = timed_of(session, call)
+        timed, first_ns = first_call(session, clock)
         enter("warm_up")
         gc.collect()
         gc.disable()  # a collection inside a timed call would be ours, not the model's
@@ -181,13 +179,14 @@ def _measure(request: Request, edge: Edge, emit: Emit, enter: Callable[[str], No
         if on_accelerator:
             stream, device_samples = _stream(request, session, edge, timed, emit)
         gc.enable()
+        session.hold_settings()
     emit(
         {
             "event": "measured",
             "phases": {
                 "load_s": (loaded - start) / 1e9,
                 "prepare_s": (prepared - prepare_start) / 1e9,
-                "first_call_s": (first_end - first_start) / 1e9,
+                "first_call_s": first_ns / 1e9,
             },
             "warm_up": {
                 "samples_ns": steady.samples_ns.tolist(),
@@ -206,10 +205,25 @@ def _measure(request: Request, edge: Edge, emit: Emit, enter: Callable[[str], No
     return session
 
 
-def timed_of(session: Session, call: Call) -> Timed:
-    """What to time after the first `call`, which has shown whether the model leaves its inputs alone."""
+def first_call(session: Session, clock: Clock) -> tuple[Timed, int]:
+    """Nanoseconds of the first call, and what to time after it: it has shown what kind of model this is."""
+    call = session.bound()
+    start = clock()
+    try:
+        call()
+        session.wait()
+    except Exception as error:
+        if not session.wants_gradients(error):
+            raise
+        call = session.bound()
+        start = clock()
+        call()
+        session.wait()
+    took = clock() - start
+    session.compiled()  # raises where nothing was compiled: no need to warm that up
+    session.keep_settings()
     restore = session.restorer()
-    return Timed(call) if restore is None else Timed(session.bound(), restore)
+    return Timed(call) if restore is None else Timed(session.bound(), restore), took
 
 
 def warm_up(
@@ -315,7 +329,7 @@ def _compiled(before: dict[str, Any] | None, after: dict[str, Any] | None, cold:
     """What torch.compile did in all, and how much of it while the case was measured."""
     if before is None or after is None:
         return None
-    kept = {key: after[key] for key in ("graphs", "graph_breaks", "break_reasons")}
+    kept = {key: after.get(key) for key in ("graphs", "graph_breaks", "break_reasons", "gave_up")}
     return {**kept, "recompiles": after["frames"] - before["frames"], "cold": cold}
 
 

@@ -326,6 +326,8 @@ def _not_comparable(result: Result, eager: Result | None) -> str:
         return "no eager case with the same other axes in this report"
     if result.equivalence.status == "different":
         return "the outputs differ from eager's, so no speed-up is stated"
+    if _is_eager_in_part(result) or eager.equivalence.status == "unchecked":
+        return _is_eager_in_part(result) or f"eager's row is no eager model: {eager.equivalence.reason}"
     for side, name in ((result, "this case"), (eager, "eager")):
         medians = _process_medians(side)
         if not medians:
@@ -333,6 +335,12 @@ def _not_comparable(result: Result, eager: Result | None) -> str:
         if median(medians) <= 0:
             return f"{name} has a p50 of zero"
     return ""
+
+
+def _is_eager_in_part(result: Result) -> str:
+    """That torch.compile gave up and ran eager, in words; empty where it did not."""
+    limit = next((each.compiled.gave_up for each in result.rounds if each.compiled and each.compiled.gave_up), None)
+    return f"torch.compile gave up at its {limit} and ran eager from there on" if limit else ""
 
 
 def _typical_times(*sides: Result) -> tuple[list[float], list[float], bool]:

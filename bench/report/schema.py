@@ -162,13 +162,17 @@ class Stream(Record):
 
 
 class Compiled(Record):
-    """What torch.compile says it did. `cold` is null where the cache was not ours to empty."""
+    """What torch.compile says it did. `cold` is null where the cache was not ours to empty.
+
+    gave_up: the limit of recompilations it reached, from where on it ran eager; null where it did not.
+    """
 
     cold: bool | None
     graphs: int | None = None
     graph_breaks: int | None = None
     recompiles: int | None = None
     break_reasons: list[str] = []
+    gave_up: str | None = None
 
 
 class Round(Record):
