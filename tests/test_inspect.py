@@ -193,3 +193,31 @@ def test_weights_are_written_whole_or_not_at_all(
     assert "No space left" in capsys.readouterr().err
     assert (folder / "there.pt").read_text() == "mine"
     assert {each.name for each in folder.iterdir()} - {"__pycache__"} == {"net.py", "there.pt"}
+
+
+ANSWERS = """
+import dataclasses
+import torch
+@dataclasses.dataclass
+class Detections:
+    boxes: torch.Tensor
+    scale: float = 1.0
+class Everything(torch.nn.Module):
+    def forward(self, x):
+        nested = torch.nested.nested_tensor([x[0], x[0, :2]])
+        return Detections(x), {"rows": x.to_sparse(), "bits": x > 0}, nested, x.to(torch.float8_e4m3fn), x[:0], "words"
+def everything():
+    return Everything()
+def inputs(batch_size):
+    return torch.tensor([[-1.0, 0.0, 2.0, 3.0]]).repeat(batch_size, 1)
+"""
+
+
+def test_every_tensor_of_an_answer_has_its_shape_whatever_it_is_wrapped_in(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "answers.py").write_text(ANSWERS)
+    assert bench("inspect", "model", "answers:everything", "--inputs", "answers:inputs", "--json") == 0
+    seen = document(capsys)
+    assert seen["outputs"] == [[1, 4], [1, 4], [1, 4], [4], [2], [1, 4], [0, 4]]
+    assert (seen["output_low"], seen["output_high"]) == (-1.0, 3.0)

@@ -63,6 +63,7 @@ def by_model(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def test_one_good_model_and_all_the_bad_ones_finish_with_exit_3_and_say_what_happened(tmp_path: Path) -> None:
     names = (
         "good", "chatty", "raises", "segfaults", "is_killed", "exits", "vanishes", "hangs", "out_of_memory", "no_module",
+        "closes_files", "forks",
     )  # fmt: skip
     text = (
         f"[matrix]\nmodel = {json.dumps(names)}\n[measure]\nrounds = 1\n{SHORT}"
@@ -82,6 +83,8 @@ def test_one_good_model_and_all_the_bad_ones_finish_with_exit_3_and_say_what_hap
         "hangs": "timeout",
         "out_of_memory": "out_of_memory",
         "no_module": "failed",
+        "closes_files": "crashed",
+        "forks": "ok",
     }
     for name, result in results.items():
         if result["status"] != "ok":
@@ -93,6 +96,8 @@ def test_one_good_model_and_all_the_bad_ones_finish_with_exit_3_and_say_what_hap
     assert results["hangs"]["failure"]["phase"] == "first_call"
     assert "sys.exit(3)" in results["exits"]["failure"]["message"]
     assert "dict" in results["no_module"]["failure"]["message"]
+    assert "closed a file that it had not opened" in results["closes_files"]["failure"]["output_tail"]
+    assert len(results["forks"]["rounds"]) == 1
     assert results["good"]["metrics"]["memory.peak_rss_bytes"]["value"] > 50e6
 
 
@@ -285,7 +290,7 @@ def test_a_compile_is_cold_once_then_warm_and_equal_to_eager(tmp_path: Path) -> 
 
 
 def test_what_the_model_itself_raises_is_a_failure_in_torchscript_too(tmp_path: Path) -> None:
-    names = ["out_of_memory", "strange_words", "zeros"]
+    names = ["out_of_memory", "strange_words", "zeros", "masked", "leaves_in_the_check"]
     text = (
         f'[matrix]\nmodel = {json.dumps(names)}\nmode = ["torchscript"]\n[measure]\nrounds = 1\n{SHORT}{models(*names)}'
     )
@@ -294,3 +299,6 @@ def test_what_the_model_itself_raises_is_a_failure_in_torchscript_too(tmp_path: 
     assert results["out_of_memory"]["status"] == "out_of_memory"
     assert results["strange_words"]["status"] == "failed"
     assert results["zeros"]["equivalence"]["status"] == "unchecked"
+    assert results["masked"]["equivalence"]["status"] == "equal"
+    assert results["leaves_in_the_check"]["status"] == "ok"
+    assert results["leaves_in_the_check"]["equivalence"]["reason"].startswith("failed in check: its process ended")

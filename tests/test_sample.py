@@ -106,3 +106,11 @@ def test_sides_are_held_against_each_other_part_by_part(
 ) -> None:
     found = sides(baseline, candidate)
     assert (found.status, found.reason) == (status, reason)
+
+
+def test_one_nan_among_ten_thousand_values_is_seen_wherever_it_lies() -> None:
+    values = torch.ones(10_000)
+    holed = values.clone()
+    holed[5_001] = math.nan
+    found = sides(values, holed)
+    assert (found.status, found.reason) == ("different", "the candidate's holds NaN in one place")

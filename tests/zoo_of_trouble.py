@@ -63,6 +63,42 @@ def vanishes() -> nn.Module:
     os._exit(0)
 
 
+def closes_files() -> nn.Module:
+    return Forward(lambda: os.closerange(3, 100))
+
+
+def forks() -> nn.Module:
+    """Goes on as two processes after its first call."""
+    copies: list[int] = []
+    return Forward(lambda: copies or copies.append(os.fork()))
+
+
+class LeavesLater(Forward):
+    """The second one that is built, the one for the check, ends its process."""
+
+    built = 0
+
+    def __init__(self) -> None:
+        LeavesLater.built += 1
+        super().__init__(None if LeavesLater.built == 1 else lambda: os._exit(0))
+
+
+def leaves_in_the_check() -> nn.Module:
+    return LeavesLater()
+
+
+class Masked(Forward):
+    """Scores beside the lowest number of their type."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scores = super().forward(x)
+        return torch.cat([scores, torch.full_like(scores, torch.finfo(scores.dtype).min)], dim=1)
+
+
+def masked() -> nn.Module:
+    return Masked()
+
+
 def hangs() -> nn.Module:
     return Forward(lambda: time.sleep(3600))
 

@@ -103,7 +103,8 @@ def _pairs(one: Sample, other: Sample) -> list[tuple[Part, Part]] | None:
 
 def _other_kinds(where: str, one: Mapping[str, int], other: Mapping[str, int]) -> str:
     def words(kinds: Mapping[str, int]) -> str:
-        return ", ".join(f"{word} in {many:,} places" for word, many in kinds.items()) or "ordinary numbers alone"
+        counted = (f"{word} in {many:,} places" if many > 1 else f"{word} in one place" for word, many in kinds.items())
+        return ", ".join(counted) or "ordinary numbers alone"
 
     if where or (one and other):
         return f"{where or 'the output'}: {words(one)} → {words(other)}"
