@@ -183,7 +183,14 @@ class InferenceSession:
             self.notes.append(f"{self._no_reference}: this row is not eager alone")
 
     def hold_settings(self) -> None:
-        """Raise CaseError where calls have changed torch's settings again: the row would not hold what it says."""
+        """Raise CaseError where calls have changed torch's settings again: the row would not hold what it says.
+
+        Notes a torch.compile that gave up meanwhile.
+        """
+        if self._gave_up is not None and self._gave_up.why is not None:
+            self.notes.append(
+                f"torch.compile gave up at its {self._gave_up.why}: what was timed ran eager, at least in part"
+            )
         changed = self._settings.restore()
         if changed:
             raise CaseError(

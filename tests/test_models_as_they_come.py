@@ -1,0 +1,324 @@
+"""Models as people bring them: converted already, with packages that set things, factories that run once, odd inputs."""
+
+from __future__ import annotations
+
+import random
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench.core import imports
+from bench.core.session import InferenceSession
+from bench.errors import CaseError
+from bench.measure.clock import monotonic
+from bench.measure.worker import first_call
+from bench.plan.case import ModelSpec
+
+CODE = """
+import random
+import torch
+from torch import nn
+
+kept = []
+
+class Net(nn.Module):
+    def __init__(self, depth=1):
+        super().__init__()
+        self.layers = nn.Sequential(*(nn.Linear(8, 8) for _ in range(depth)), nn.Dropout(0.5))
+    def forward(self, x):
+        return self.layers(x)
+
+def plain():
+    return Net()
+def exported():
+    return torch.export.export(Net().eval(), (torch.randn(2, 8),)).module()
+def program():
+    return torch.export.export(Net().eval(), (torch.randn(2, 8),))
+def scripted():
+    return torch.jit.script(Net())
+def frozen():
+    return torch.jit.freeze(torch.jit.trace(Net().eval(), torch.randn(2, 8)))
+def compiled():
+    return torch.compile(Net())
+def function():
+    return lambda x: x
+
+def pops(config):
+    return Net(depth=config["net"].pop("depth"))
+
+def once():
+    library = torch.library.Library("models_as_they_come", "DEF")
+    library.define("twice(Tensor x) -> Tensor")
+    kept.append(library)
+    return Net()
+
+def sets_threads():
+    torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float64)
+    torch.set_grad_enabled(False)
+    return Net()
+
+class SetsThreads(Net):
+    def forward(self, x):
+        torch.set_num_threads(1)
+        return super().forward(x)
+
+def sets_threads_in_its_calls():
+    return SetsThreads()
+
+def seeds_at_import():
+    import a_package_that_seeds
+    return Net()
+
+def draws_from_pythons_random():
+    net = Net()
+    with torch.no_grad():
+        net.layers[0].bias.fill_(random.random())
+    return net
+
+class Gradients(Net):
+    def forward(self, x):
+        with torch.enable_grad():
+            x = x.detach().clone().requires_grad_()
+            return torch.autograd.grad(self.layers(x).pow(2).sum(), x)[0]
+
+def gradients():
+    return Gradients()
+
+class Detector(nn.Module):
+    def forward(self, images):
+        assert isinstance(images, list)
+        return [{"boxes": image.mean(dim=(1, 2))[:2], "size": torch.tensor(image.shape)} for image in images]
+
+def detector():
+    return Detector()
+
+def recurrent():
+    return nn.GRU(4, 4)
+
+class Two(nn.Module):
+    def forward(self, a, b):
+        return a + b
+
+def two():
+    return Two()
+
+def rows(batch_size):
+    return torch.randn(batch_size, 8)
+def pictures(batch_size):
+    return [torch.randn(3, 5 + number, 7) for number in range(batch_size)]
+def square_pictures(batch_size):
+    return [torch.randn(3, 8, 8) for number in range(batch_size)]
+def sequences(batch_size):
+    return torch.randn(6, batch_size, 4)
+def pair(batch_size):
+    return [torch.ones(batch_size, 8), torch.ones(batch_size, 8)]
+def always_eight(batch_size):
+    return torch.randn(8, 8)
+def nothing(batch_size):
+    return None
+"""
+
+
+@pytest.fixture(autouse=True)
+def own_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The models above in a folder of their own; whatever they set of torch's is set back."""
+    (tmp_path / "own_models.py").write_text(CODE)
+    (tmp_path / "a_package_that_seeds.py").write_text("import torch\ntorch.manual_seed(1)\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    monkeypatch.setattr(imports, "_folders", [])
+    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
+    yield tmp_path
+    torch.set_num_threads(threads)
+    torch.set_default_dtype(dtype)
+    torch.set_grad_enabled(True)
+    for name in ("own_models", "a_package_that_seeds"):
+        sys.modules.pop(name, None)
+
+
+def session(factory: str, inputs: str = "rows", **options: Any) -> InferenceSession:
+    kwargs = options.pop("kwargs", {})
+    spec = ModelSpec(f"own_models:{factory}", inputs=f"own_models:{inputs}", kwargs=kwargs)
+    made = InferenceSession(spec, device="cpu", **{"batch_size": 2, **options})
+    made.load()
+    made.prepare()
+    return made
+
+
+def called(factory: str, inputs: str = "rows", **options: Any) -> InferenceSession:
+    """A session after its first call, as the measured process makes it."""
+    made = session(factory, inputs, **options)
+    made.watch_inputs()
+    with torch.inference_mode():
+        first_call(made, monotonic)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("factory", "words"),
+    [
+        ("exported", "stays in the mode"),
+        ("scripted", "TorchScript in every mode"),
+        ("frozen", "TorchScript in every mode"),
+    ],
+)
+def test_a_model_that_comes_converted_runs_and_is_called_what_it_is(factory: str, words: str) -> None:
+    made = called(factory)
+    assert made.infer().shape == (2, 8)
+    assert any(words in note for note in made.notes), made.notes
+    assert made.check().status == ("reference" if factory == "exported" else "unchecked")
+
+
+def test_a_compiled_model_is_taken_apart_so_that_eager_is_eager() -> None:
+    made = called("compiled")
+    assert not hasattr(made.model, "_orig_mod")
+    assert any("returns a compiled model" in note for note in made.notes)
+    assert torch.equal(made.infer(), made.infer()), "the one inside is in eval mode"
+
+
+def test_what_is_no_module_is_refused_with_the_way_to_one() -> None:
+    for factory, advice in (("program", ".module()"), ("function", "torch.nn.Module whose forward calls it")):
+        with pytest.raises(CaseError) as caught:
+            session(factory)
+        assert advice in caught.value.advice
+
+
+def test_a_factory_gets_kwargs_of_its_own_each_time() -> None:
+    made = called("pops", mode="torchscript", kwargs={"config": {"net": {"depth": 3}}})
+    assert made.check().status == "equal"
+
+
+def test_a_factory_that_can_run_only_once_leaves_its_mode_unchecked() -> None:
+    seen = called("once", mode="torchscript").check()
+    assert seen.status == "unchecked"
+    assert "cannot run twice in a process" in str(seen.reason)
+
+
+def test_what_the_models_code_sets_of_torchs_is_set_back_and_said() -> None:
+    usual = torch.get_num_threads()
+    made = called("sets_threads", threads=2)
+    assert torch.get_num_threads() == 2
+    assert torch.get_default_dtype() == torch.float32
+    assert torch.is_grad_enabled()
+    assert len(made.notes) == 1, made.notes
+    note = made.notes[0]
+    assert "threads 1, not 2" in note
+    assert "default dtype torch.float64, not torch.float32" in note
+    torch.set_num_threads(usual)
+    assert called("plain").notes == []
+
+
+def test_a_row_never_says_two_threads_and_holds_one() -> None:
+    made = called("sets_threads_in_its_calls", threads=2)
+    assert torch.get_num_threads() == 2, "set back after the first call"
+    made.infer()
+    with pytest.raises(CaseError, match="threads 1, not 2"):
+        made.hold_settings()
+
+
+@pytest.mark.parametrize("factory", ["seeds_at_import", "draws_from_pythons_random"])
+def test_each_build_has_the_same_weights_whatever_the_code_seeds_or_draws_from(factory: str) -> None:
+    made = session(factory)
+    random.seed(99)
+    again = session(factory)
+    assert all(torch.equal(a, b) for a, b in zip(made.model.parameters(), again.model.parameters(), strict=True))
+    assert any("seeds torch's random numbers itself" in note for note in made.notes) == (factory == "seeds_at_import")
+
+
+def test_a_model_that_computes_gradients_runs_outside_inference_mode_and_others_inside() -> None:
+    made = called("gradients")
+    assert any("outside torch.inference_mode" in note for note in made.notes)
+    with torch.inference_mode():
+        assert made.bound()().shape == (2, 8)  # type: ignore[attr-defined]
+    assert called("plain").infer().is_inference()
+
+
+def test_a_list_with_one_element_an_item_is_one_argument() -> None:
+    assert len(called("detector", "pictures").infer()) == 2
+    assert len(called("detector", "square_pictures", batch_size=3).infer()) == 3, "three pictures of three channels"
+    assert called("two", "pair").infer().shape == (2, 8), "two arguments, not two items"
+
+
+def test_the_batch_may_stand_in_another_dimension_if_it_grows_with_it() -> None:
+    assert called("recurrent", "sequences").infer()[0].shape == (6, 2, 4)
+    with pytest.raises(CaseError, match="another one that grows with it"):
+        session("plain", "always_eight")
+    with pytest.raises(CaseError, match="without a tensor"):
+        session("plain", "nothing")
+
+
+def test_a_module_beside_the_models_hides_none_of_pythons(own_models: Path) -> None:
+    (own_models / "sndhdr_.py").write_text("")
+    (own_models / "nturl2path.py").write_text("def url2pathname(): return 'mine'\n")
+    imports.add_to_path([str(own_models)])
+    sys.modules.pop("nturl2path", None)
+    import nturl2path
+
+    assert str(own_models) not in str(nturl2path.__file__)
+    with pytest.raises(CaseError) as caught:
+        imports.resolve_callable("nturl2path:build")
+    assert f"rename yours in {own_models}" in caught.value.advice
+
+
+def test_a_package_called_as_this_one_is_named(own_models: Path) -> None:
+    with pytest.raises(CaseError, match="whose own package is called 'bench'"):
+        imports.resolve_callable("bench.models:build")
+
+
+def test_a_module_that_hides_an_installed_one_is_named(own_models: Path) -> None:
+    (own_models / "iniconfig.py").write_text("")
+    (own_models / "uses_it.py").write_text("from iniconfig import IniConfig\ndef build(): ...\n")
+    imports.add_to_path([str(own_models)])
+    kept = sys.modules.pop("iniconfig", None)
+    try:
+        with pytest.raises(ImportError) as caught:
+            imports.resolve_callable("uses_it:build")
+        assert f"{own_models / 'iniconfig.py'} hides the installed package 'iniconfig'" in str(
+            imports.clash(caught.value)
+        )
+    finally:
+        sys.modules.pop("iniconfig", None)
+        if kept is not None:
+            sys.modules["iniconfig"] = kept
+
+
+ROUND_ROBIN = textwrap.dedent("""
+    import torch
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.calls = 0
+        def forward(self, x):
+            self.calls += 1
+            return x * self.calls
+    def build():
+        return Net()
+    def inputs(batch_size):
+        return torch.ones(batch_size, 4)
+""")
+
+
+def test_a_compile_that_gave_up_is_told_and_claims_no_speed_up(own_models: Path) -> None:
+    import torch._dynamo
+
+    (own_models / "round_robin.py").write_text(ROUND_ROBIN)
+    spec = ModelSpec("round_robin:build", inputs="round_robin:inputs")
+    made = InferenceSession(spec, device="cpu", mode="compile")
+    made.load()
+    made.prepare()
+    made.forward = torch.compile(made.model, backend="eager")  # the limit is dynamo's: no C++ compiler is needed
+    torch._dynamo.reset()
+    with torch.inference_mode():
+        for _ in range(12):
+            made.infer()
+    seen = made.compiled()
+    assert seen is not None
+    assert str(seen["gave_up"]).startswith("recompile_limit")
+    made.hold_settings()
+    assert any("gave up at its recompile_limit" in note for note in made.notes)
