@@ -166,14 +166,21 @@ def prints_and_exits(files: Sources) -> list[str]:
             if not isinstance(node, ast.Call):
                 continue
             called = ast.unparse(node.func)
-            if called in {"print", "sys.exit", "exit", "quit", "click.echo"} and room(path) not in (
-                "cli",
-                "__main__",
-            ):
+            if called in {"print", "sys.exit", "exit", "quit", "click.echo"} and room(path) not in ("cli", "__main__"):
                 found.append(f"{path}:{node.lineno} calls {called}")
             if called == "os._exit" and path != "bench/measure/parent.py":  # how a forked child must end
                 found.append(f"{path}:{node.lineno} calls {called}")
     return found
+
+
+def prints_what_steers_terminals(files: Sources) -> list[str]:
+    """The door prints by cli.console.echo alone, which no character from outside gets past."""
+    return [
+        f"{path}:{node.lineno} calls {ast.unparse(node.func)}"
+        for path, text in files.items()
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"print", "click.echo", "click.secho"}
+    ]
 
 
 def files_where_none_may_be(files: Sources) -> list[str]:
@@ -240,6 +247,7 @@ RULES: dict[Rule, dict[str, str]] = {
     torch_where_none_may_be: {"bench/show/planted.py": "def f():\n    import torch.nn\n    return torch\n"},
     heavy_measured_process: {"bench/core/planted.py": "import pydantic\n"},
     prints_and_exits: {"bench/measure/planted.py": "print('hello')\n"},
+    prints_what_steers_terminals: {"bench/cli/planted.py": "click.echo('hello')\n"},
     files_where_none_may_be: {"bench/judge/planted.py": "text = open('report.json').read()\n"},
     broad_excepts: {"bench/plan/planted.py": "try:\n    x = 1\nexcept Exception:\n    x = 2\n"},
     accelerator_words: {"bench/core/planted.py": "import torch\ntorch.cuda.synchronize()\n"},

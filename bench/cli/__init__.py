@@ -7,8 +7,8 @@ this process.
 from __future__ import annotations
 
 import errno
+import io
 import json
-import os
 import signal
 import sys
 import traceback
@@ -18,7 +18,9 @@ from typing import Any
 import click
 
 from bench import __version__
-from bench.errors import BenchError
+from bench.cli.console import echo, echo_document, lead_nowhere, prepare_streams
+from bench.errors import BenchError, LaunchError, SuiteError
+from bench.show.characters import on_one_line
 
 # Command to the first line of its help; the module is bench.cli.NAME.
 COMMANDS = {
@@ -137,13 +139,14 @@ def call(arguments: list[str], manner: Manner) -> int:
     """Run one command and return its exit code. Every error becomes a paragraph; `-v` adds the traceback."""
     if manner.outside is None:  # a real call, not a test's
         signal.signal(signal.SIGTERM, _as_interrupt)
+        prepare_streams()
     try:
         code = group.main(arguments, prog_name="bench", standalone_mode=False, obj=manner)
     except (click.exceptions.Abort, KeyboardInterrupt):
         return 130
     except BrokenPipeError:
         # Whoever read our output has seen enough; say nothing when Python flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        lead_nowhere(sys.stdout)
         return 0
     except SystemExit:
         return 0  # click and rich leave so where whoever read our output has seen enough
@@ -155,38 +158,44 @@ def call(arguments: list[str], manner: Manner) -> int:
 def _explain(error: Exception, manner: Manner) -> int:
     """Say what went wrong; the exit code."""
     if manner.verbose:
-        click.echo(traceback.format_exc(), err=True)
+        echo(traceback.format_exc(), err=True)
     kind, text, code = type(error).__name__, str(error), 3
+    is_full = isinstance(error, OSError) and error.errno == errno.ENOSPC
     if isinstance(error, click.ClickException):
         text, code = error.format_message(), error.exit_code
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        echo(shown.getvalue(), err=True, nl=False)
     elif isinstance(error, BenchError):
         text, code = _words(error), say(error)
-    elif isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    elif is_full:
         text = "there is no space left where the output goes. Make room, or direct it elsewhere."
-        click.echo(f"bench: {text}", err=True)
-        _give_up_full_output()
+        echo(f"bench: {text}", err=True)
     else:
         text = f"{kind}: {text}"
-        click.echo(f"bench: {text}", err=True)
-        click.echo("This is a fault in bench, not in your suite. -v shows where; please report it.", err=True)
-    if manner.json:
-        said = {"type": kind, "message": text, "exit_code": code}
-        click.echo(json.dumps({"schema": 1, "kind": "error", "error": said}))
+        echo(f"bench: {text}", err=True)
+        echo("This is a fault in bench, not in your suite. -v shows where; please report it.", err=True)
+    _end_standard_output(manner, {"type": kind, "message": text, "exit_code": code})
     return code
 
 
-def _give_up_full_output() -> None:
-    """Python flushes standard output at exit, and would fail there once more."""
+def _end_standard_output(manner: Manner, said: dict[str, Any]) -> None:
+    """What went wrong for other programs, if they are to read it; on a full disk nothing more."""
     try:
+        if manner.json:
+            echo_document(json.dumps({"schema": 1, "kind": "error", "error": said}))
         sys.stdout.flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        lead_nowhere(sys.stdout)
 
 
 def say(error: BenchError) -> int:
     """What went wrong, on standard error; the exit code."""
-    click.echo(f"bench: {_words(error)}", err=True)
+    if isinstance(error, SuiteError):
+        text = "\n".join(on_one_line(each) for each in error.problems)
+    else:  # a paragraph, but for the last words of an interpreter
+        text = _words(error) if isinstance(error, LaunchError) else on_one_line(_words(error))
+    echo(f"bench: {text}", err=True)
     return error.exit_code
 
 

@@ -13,6 +13,7 @@ import click
 
 from bench.cli import Manner, json_option, manners, say
 from bench.cli.ab_order import SIDES, Minutes, Order, Percent, report_path, side_options, take_order
+from bench.cli.console import echo, echo_document, progress_console, result_console
 from bench.cli.export_option import (
     Export,
     check_exports,
@@ -23,6 +24,7 @@ from bench.cli.export_option import (
 )
 from bench.cli.interrupts import interrupted_once
 from bench.errors import LaunchError, OutputError, UsageError
+from bench.show.characters import on_one_line
 
 
 @click.command()
@@ -136,7 +138,6 @@ def _introduce(event: Any, order: Order) -> None:
 
 
 def _deliver(manner: Manner, options: dict[str, Any], report: Any, path: Path | None) -> int:
-    from bench.cli.console import progress_console, result_console
     from bench.report.store import write_text
     from bench.show.exports.from_ab import of_ab
     from bench.show.versus import versus_view
@@ -148,12 +149,12 @@ def _deliver(manner: Manner, options: dict[str, Any], report: Any, path: Path | 
         except OutputError as error:
             unwritten = error  # what was measured is shown all the same
     if path is None or manner.json:
-        click.echo(text)
+        echo_document(text)
     else:
         console = progress_console() if takes_standard_output(options["exports"]) else result_console()
         console.print(versus_view(report, console.width, manner.verbose))
     if path is not None and unwritten is None and not manner.quiet:
-        click.echo(f"report: {path}", err=True)
+        echo(f"report: {on_one_line(str(path))}", err=True)
     code = exit_code(report, options["strict"])
     exported = write_exports(lambda: of_ab(report), options["exports"], manner.quiet)
     return code or exported if unwritten is None else say(unwritten)
@@ -174,5 +175,5 @@ def exit_code(report: Any, strict: bool) -> int:
     if report.verdict == "inconclusive":
         if strict:
             return 4
-        click.echo("bench: inconclusive: neither PASS nor FAIL (exit 0; --strict makes it 4)", err=True)
+        echo("bench: inconclusive: neither PASS nor FAIL (exit 0; --strict makes it 4)", err=True)
     return 0

@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import click
 from rich.live import Live
 
 from bench.ab.run import AtWork, CaseKnown, PairDone, Tick
 from bench.cli import Manner
-from bench.cli.console import progress_console
+from bench.cli.console import echo, progress_console
 from bench.show.versus import LiveVersus, change_words, settled_line, stage_words
 
 EVERY = 5  # pairs between two lines of a log
@@ -58,6 +57,6 @@ def _line(seen: LiveVersus, event: Any, began: float) -> None:
     _update(seen, event, began)
     if isinstance(event, PairDone) and (seen.pair % EVERY == 0 or seen.pair == event.planned):
         words = f"{stage_words(event.stage)}, pair {seen.pair} of {event.planned}: {change_words(event.finding.ratio)}"
-        click.echo(f"  {event.case}: {words}", err=True)
+        echo(f"  {event.case}: {words}", err=True)
     elif isinstance(event, CaseKnown):
-        click.echo(settled_line(event.case) + (": to be confirmed" if event.suspect else ""), err=True)
+        echo(settled_line(event.case) + (": to be confirmed" if event.suspect else ""), err=True)

@@ -10,8 +10,10 @@ from typing import Any
 import click
 
 from bench.cli import Manner, json_option, manners
+from bench.cli.console import echo, echo_document
 from bench.cli.reports import name_of, text_of
 from bench.errors import OutputError, ReportError
+from bench.show.characters import on_one_line
 
 BASELINES = Path("reports") / "baselines"
 
@@ -43,11 +45,11 @@ def command(manner: Manner, report: str, target: str | None, force: bool) -> Non
     write_text(text, to, replace=True)
     if manner.json:
         found = {"schema": 1, "kind": "accept", "path": str(to), "run_id": read.run_id, "replaced": replaced}
-        click.echo(json.dumps(found))
+        echo_document(json.dumps(found))
         return
     if replaced is not None and not manner.quiet:
-        click.echo(_replaced_words(replaced, read.run_id), err=True)
-    click.echo(str(to))
+        echo(_replaced_words(replaced, read.run_id), err=True)
+    echo(on_one_line(str(to)))
 
 
 def baseline_path(report: Any, folder: Path) -> Path:

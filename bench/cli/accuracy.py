@@ -13,6 +13,7 @@ from typing import Any, get_args
 import click
 
 from bench.cli import Manner, json_option, manners
+from bench.cli.console import echo, echo_document, result_console
 from bench.cli.model_options import here, model_options, on_terminal, one_of, spec_of, warn
 from bench.errors import CaseError, UsageError
 from bench.plan.case import ClassOrder
@@ -63,9 +64,8 @@ def command(manner: Manner, /, **options: Any) -> int:
             "worst_classes": [vars(each) for each in worst],
         }
         document |= {"notes": run.notes, "passed_over": run.passed_over}
-        click.echo(json.dumps(document))
+        echo_document(json.dumps(document))
     else:
-        from bench.cli.console import result_console
         from bench.show.accuracy import accuracy_view
 
         console = result_console()
@@ -106,7 +106,7 @@ class _Run:
 
         self._number += 1
         if self._say:
-            click.echo(f"{self._number} of {self._total}: {mode} {precision} …", err=True)
+            echo(f"{self._number} of {self._total}: {mode} {precision} …", err=True)
         nothing: dict[str, Any] = dict.fromkeys(
             ("top1", "top5", "images", "unreadable", "images_per_s", "against_first")
         )

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from bench.cli import Manner, json_option, manners
+from bench.cli.console import echo_document, progress_console, result_console
 from bench.cli.model_options import aside, here, model_options, on_terminal, one_of, spec_of, warn
 from bench.errors import BenchError, UsageError
 
@@ -111,7 +112,6 @@ def _classifier(total: int, options: dict[str, Any]) -> tuple[Any, list[str]]:
 
 def _as_text(manner: Manner, paths: list[Path], total: int, options: dict[str, Any]) -> int:
     from bench.classify import sources_in
-    from bench.cli.console import result_console
     from bench.show.predictions import answers_view, summary_view
 
     console = result_console()
@@ -132,8 +132,6 @@ def _progress(manner: Manner, total: int, console: Any) -> Iterator[Any]:
         yield lambda number: None
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from bench.cli.console import progress_console
 
     columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     # Results on the same terminal go above the bar, which one console alone can do; others stay where they go.
@@ -157,12 +155,12 @@ def _as_json(manner: Manner, paths: list[Path], total: int, passed_over: Counter
     answers = itertools.chain.from_iterable(aside(classifier.answers(sources_in(paths))))
     first = next(answers, None)  # what is wrong with the request shows here, before anything is printed
     manner.json = False  # from here on this document is the answer, on failure too
-    click.echo(f'{json.dumps(head)[:-1]}, "predictions": [')
+    echo_document(f'{json.dumps(head)[:-1]}, "predictions": [')
     tail: dict[str, Any] = {}
     separator = ""
     try:
         for answer in itertools.chain([] if first is None else [first], answers):
-            click.echo(separator + json.dumps(_plain(answer)), nl=False)
+            echo_document(separator + json.dumps(_plain(answer)), nl=False)
             separator = ",\n"
     except BenchError as error:
         tail["error"] = {"type": type(error).__name__, "message": str(error), "exit_code": error.exit_code}
@@ -175,7 +173,7 @@ def _as_json(manner: Manner, paths: list[Path], total: int, passed_over: Counter
         raise
     finally:
         tail = {"summary": classifier.summary.plain(), **tail}
-        click.echo(f"\n], {json.dumps(tail)[1:]}")
+        echo_document(f"\n], {json.dumps(tail)[1:]}")
     return 3 if classifier.summary.unreadable else 0
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from bench.cli import Manner, json_option, manners
+from bench.cli.console import echo_document, progress_console, result_console
 from bench.cli.export_option import Export, check_beside, export_option, takes_standard_output, write_exports
 from bench.cli.reports import STDIN, name_of, nothing_collected, read, warn
 from bench.errors import UsageError
@@ -105,14 +106,12 @@ def _show(manner: Manner, comparison: Any, asked: Asked) -> None:
     from bench.show.comparison_text import FORMS, as_json
 
     if manner.json:
-        click.echo(json.dumps(as_json(comparison)))
+        echo_document(json.dumps(as_json(comparison)))
     elif asked.form == "table":
-        from bench.cli.console import progress_console, result_console
-
         console = progress_console() if takes_standard_output(asked.exports) else result_console()
         console.print(comparison_view(comparison, console.width, manner.verbose))
     else:
-        click.echo(FORMS[asked.form](comparison), nl=False)
+        echo_document(FORMS[asked.form](comparison), nl=False)
 
 
 def _machines(manner: Manner, named: list[Any], asked: Asked) -> int:
@@ -125,14 +124,12 @@ def _machines(manner: Manner, named: list[Any], asked: Asked) -> int:
             raise UsageError(f"{name} has no meaning with --across machines, which gives no verdict. Leave it away.")
     machines = across(named)
     if manner.json:
-        click.echo(json.dumps(as_json(machines)))
+        echo_document(json.dumps(as_json(machines)))
     elif asked.form == "table":
-        from bench.cli.console import result_console
-
         console = result_console()
         console.print(machines_view(machines, console.width))
     else:
-        click.echo(FORMS[asked.form](machines), nl=False)
+        echo_document(FORMS[asked.form](machines), nl=False)
     for text in machines.warnings:
         warn(manner, text)
     return 0

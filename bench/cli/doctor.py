@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from bench.cli import Manner, json_option, manners
+from bench.cli.console import echo, echo_document, result_console
 from bench.errors import LaunchError
 
 
@@ -23,7 +24,6 @@ def command(manner: Manner) -> int:
     Exits with 3 where no measurement can be made at all, else with 0.
     """
     try:
-        from bench.cli.console import result_console
         from bench.measure.doctor import can_measure, examine
         from bench.measure.launch import Interpreter
         from bench.show.findings import findings_view
@@ -34,12 +34,12 @@ def command(manner: Manner) -> int:
         ) from error
 
     if sys.stderr.isatty() and not manner.quiet:
-        click.echo("Looking at this machine; starting torch takes a few seconds.", err=True)
+        echo("Looking at this machine; starting torch takes a few seconds.", err=True)
     findings = examine(manner.outside.launcher if manner.outside else Interpreter(), Path.cwd())
     usable = can_measure(findings)
     if manner.json:
         listed = [dataclasses.asdict(finding) for finding in findings]
-        click.echo(json.dumps({"schema": 1, "kind": "doctor", "can_measure": usable, "findings": listed}))
+        echo_document(json.dumps({"schema": 1, "kind": "doctor", "can_measure": usable, "findings": listed}))
     else:
         console = result_console()
         console.print(findings_view(findings, console.width, manner.verbose, manner.quiet))

@@ -13,8 +13,10 @@ from typing import Any
 
 import click
 
+from bench.cli.console import echo, echo_document
 from bench.cli.places import try_place
 from bench.errors import OutputError, UsageError
+from bench.show.characters import on_one_line
 
 SUMMARY = "GITHUB_STEP_SUMMARY"
 
@@ -117,17 +119,17 @@ def write_exports(record_maker: Callable[[], Any], exports: Sequence[Export], qu
     for export in exports:
         try:
             if export.path is None:
-                click.echo(FORMATS[export.format](record), nl=False)
+                echo_document(FORMATS[export.format](record), nl=False)
             elif _is_step_summary(export.path):
                 _append(record, export.format, export.path)
             else:
                 write_text(FORMATS[export.format](record), export.path, replace=True)
         except OutputError as error:
-            click.echo(f"bench: --export {export.format}: {error}", err=True)
+            echo(f"bench: --export {export.format}: {on_one_line(str(error))}", err=True)
             code = error.exit_code
         else:
             if export.path is not None and not quiet:
-                click.echo(f"{export.format}: {export.path}", err=True)
+                echo(f"{export.format}: {on_one_line(str(export.path))}", err=True)
     return code
 
 

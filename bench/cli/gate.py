@@ -11,6 +11,7 @@ import click
 
 from bench.cli import Manner, json_option, manners
 from bench.cli.accept import baseline_path
+from bench.cli.console import echo_document, progress_console, result_console
 from bench.cli.export_option import Export, check_beside, export_option, takes_standard_output, write_exports
 from bench.cli.reports import STDIN, name_of, nothing_collected, read, warn
 from bench.errors import UsageError
@@ -114,11 +115,9 @@ def _show(manner: Manner, found: Any, asked: Asked) -> None:
     from bench.show.gate import FORMS, as_json, gate_view
 
     if manner.json:
-        click.echo(json.dumps(as_json(found)))
+        echo_document(json.dumps(as_json(found)))
     elif asked.form == "table":
-        from bench.cli.console import progress_console, result_console
-
         console = progress_console() if takes_standard_output(asked.exports) else result_console()
         console.print(gate_view(found, console.width, manner.verbose))
     else:
-        click.echo(FORMS[asked.form](found), nl=False)
+        echo_document(FORMS[asked.form](found), nl=False)

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from bench.cli import Manner, json_option, manners
+from bench.cli.console import echo_document, result_console
 from bench.cli.model_options import here, spec_of
 from bench.errors import OutputError
 from bench.plan.names import as_unicode
@@ -48,9 +49,8 @@ def command(manner: Manner, /, path: str, output: Path | None, force: bool, **op
             "preprocessing": preprocessing.name,
             "steps": rows,
         }
-        click.echo(json.dumps(document))
+        echo_document(json.dumps(document))
         return
-    from bench.cli.console import result_console
     from bench.show.image_steps import steps_view
 
     console = result_console()

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from bench.cli import Manner, json_option, manners
+from bench.cli.console import echo_document, result_console
 from bench.cli.model_options import here, model_options, spec_of
 
 
@@ -37,9 +38,8 @@ def command(manner: Manner, /, name: str, **options: Any) -> None:
     with contextlib.redirect_stdout(sys.stderr), session:
         seen = take_apart(session)
     if manner.json:
-        click.echo(json.dumps({"schema": 1, "kind": "model", **dataclasses.asdict(seen)}))
+        echo_document(json.dumps({"schema": 1, "kind": "model", **dataclasses.asdict(seen)}))
         return
-    from bench.cli.console import result_console
     from bench.show.anatomy import anatomy_view
 
     console = result_console()

@@ -10,6 +10,8 @@ from typing import Any
 import click
 
 from bench.cli import Manner, json_option, manners
+from bench.cli.console import echo, echo_document, result_console
+from bench.show.characters import on_one_line
 
 Row = tuple[str, str]
 
@@ -23,13 +25,11 @@ def command(manner: Manner, what: str) -> None:
     """Name the suites, models, modes, devices or metrics there are."""
     rows = LISTS[what]()
     if manner.json:
-        click.echo(json.dumps([{"name": name, "about": about} for name, about in rows]))
+        echo_document(json.dumps([{"name": name, "about": about} for name, about in rows]))
         return
     if manner.quiet or not any(about for _, about in rows):
-        click.echo("\n".join(name for name, _ in rows))
+        echo("\n".join(on_one_line(name) for name, _ in rows))
         return
-    from bench.cli.console import result_console
-
     console = result_console()
     console.print(_table(rows))
 
@@ -37,12 +37,14 @@ def command(manner: Manner, what: str) -> None:
 def _table(rows: list[Row]) -> Any:
     from rich.table import Table
 
+    from bench.show.grid import Portable
+
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(no_wrap=True)
     table.add_column()
     for row in rows:
-        table.add_row(*row)
-    return table
+        table.add_row(*map(on_one_line, row))
+    return Portable(table)
 
 
 def _suites() -> list[Row]:

@@ -9,11 +9,10 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
-import click
 from rich.live import Live
 
 from bench.cli import Manner
-from bench.cli.console import progress_console
+from bench.cli.console import echo, progress_console
 from bench.cli.order import Order
 from bench.errors import OutputError, UsageError
 from bench.measure.events import CaseEnded, Checked, Counted, Event, PhaseStarted, RoundDone, RunStarted, Tick
@@ -144,4 +143,4 @@ class _Refresher:
 def _plain(event: Event) -> None:
     text = line(event)
     if text is not None:
-        click.echo(text, err=True)
+        echo(text, err=True)

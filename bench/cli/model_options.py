@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 
 import click
 
+from bench.cli.console import echo
 from bench.errors import UsageError
+from bench.show.characters import on_one_line
 
 Step = TypeVar("Step")
 
@@ -89,7 +91,7 @@ def aside(steps: Iterator[Step]) -> Iterator[Step]:
 
 def warn(text: str) -> None:
     """One line on standard error."""
-    click.echo(f"bench: {text}", err=True)
+    echo(f"bench: {on_one_line(text)}", err=True)
 
 
 def on_terminal() -> bool:

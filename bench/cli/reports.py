@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import click
-
 from bench.cli import Manner
+from bench.cli.console import echo
+from bench.show.characters import on_one_line
 
 STDIN = "-"
 
@@ -50,9 +50,7 @@ def nothing_collected() -> Iterator[None]:
 
 def warn(manner: Manner, text: str) -> None:
     """A warning on standard error; with -q too, for it changes what the result means."""
-    from bench.show.words import clean
-
-    click.echo(f"bench: warning: {clean(text)}", err=True)
+    echo(f"bench: warning: {on_one_line(text)}", err=True)
 
 
 def name_of(name: str) -> str:

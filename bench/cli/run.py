@@ -13,11 +13,13 @@ from typing import Any
 import click
 
 from bench.cli import Manner, json_option, manners, say
+from bench.cli.console import echo, echo_document, progress_console, result_console
 from bench.cli.export_option import check_exports, export_option, takes_standard_output, write_exports
 from bench.cli.interrupts import interrupted_once
 from bench.cli.order import QUICK, Asked, Order, take_order
 from bench.errors import BenchError, LaunchError, OutputError, UsageError
 from bench.measure.scratch import scratch
+from bench.show.characters import on_one_line
 
 
 @click.command()
@@ -63,7 +65,7 @@ def command(manner: Manner, /, **options: Any) -> int:
         hold()
         report = _finish(order, journal, interrupted or failure is not None)
         if report is None:
-            click.echo("interrupted before anything was known: no report", err=True)
+            echo("interrupted before anything was known: no report", err=True)
             return 130
         code = _deliver(manner, asked, order, report)
         if report.status == "complete":
@@ -100,13 +102,14 @@ def _dry_run(manner: Manner, order: Order) -> int:
     low, high = estimate_s(order.cases, order.measure)
     if manner.json:
         cases = [{"id": case.id, **case.axes} for case in order.cases]
-        click.echo(json.dumps({"schema": 1, "kind": "plan", "cases": cases, "estimate_s": {"low": low, "high": high}}))
+        plan = {"schema": 1, "kind": "plan", "cases": cases, "estimate_s": {"low": low, "high": high}}
+        echo_document(json.dumps(plan))
         return 0
     for case in order.cases:
-        click.echo(case.id)
+        echo(on_one_line(case.id))
     if not manner.quiet:
         budget = "none" if order.measure.budget_s is None else _minutes(order.measure.budget_s)
-        click.echo(
+        echo(
             f"{count(len(order.cases), 'case')}, up to {count(order.measure.rounds, 'round')} each: "
             f"about {_minutes(low)} to {_minutes(high)} (budget {budget})",
             err=True,
@@ -253,22 +256,21 @@ def _applying(order: Order) -> list[Any]:
 
 
 def _deliver(manner: Manner, asked: Asked, order: Order, report: Any) -> int:
-    from bench.cli.console import progress_console, result_console
     from bench.report.store import write_report
     from bench.show.table import report_view
 
     if asked.output == "-":
-        click.echo(report.model_dump_json(by_alias=True))
+        echo_document(report.model_dump_json(by_alias=True))
     else:
         write_report(report, order.report_path, replace=asked.force or asked.resume)
         if manner.json:
-            click.echo(report.model_dump_json(by_alias=True))
+            echo_document(report.model_dump_json(by_alias=True))
         elif not (manner.quiet and takes_standard_output(asked.exports)):
             console = progress_console() if takes_standard_output(asked.exports) else result_console()
             console.print(report_view(report, console.width, manner.verbose))
         if not manner.quiet:
             hint = "" if report.status == "complete" else "  (--resume goes on from here)"
-            click.echo(f"report: {order.report_path}{hint}", err=True)
+            echo(f"report: {on_one_line(str(order.report_path))}{hint}", err=True)
     return exit_code(report, asked.strict)
 
 

@@ -11,8 +11,10 @@ from typing import Any
 import click
 
 from bench.cli import Manner, json_option, manners
+from bench.cli.console import echo, echo_document
 from bench.cli.model_options import here, spec_of
 from bench.errors import OutputError
+from bench.show.characters import on_one_line
 
 
 @click.command()
@@ -44,6 +46,6 @@ def command(manner: Manner, /, model: str, output: Path, force: bool, **options:
         tensors, size, digest = save_weights(spec, options["seed"], output)
     if manner.json:
         document = {"schema": 1, "kind": "weights", "model": model, "path": str(output), "tensors": tensors}
-        click.echo(json.dumps(document | {"bytes": size, "sha256": digest}))
+        echo_document(json.dumps(document | {"bytes": size, "sha256": digest}))
         return
-    click.echo(f"{output}: {tensors} tensors, {size / 1e6:.1f} MB, sha256 {digest}")
+    echo(f"{on_one_line(str(output))}: {tensors} tensors, {size / 1e6:.1f} MB, sha256 {digest}")

@@ -7,6 +7,7 @@ import json
 import click
 
 from bench.cli import manners
+from bench.cli.console import echo_document
 
 
 @click.command()
@@ -14,7 +15,7 @@ from bench.cli import manners
 @manners
 def command(which: str) -> None:
     """Print the JSON Schema (draft 2020-12) of a suite, or of a report of `run`, `ab` or `selfcheck`."""
-    click.echo(json.dumps(_schema(which), indent=2))
+    echo_document(json.dumps(_schema(which), indent=2))
 
 
 def _schema(which: str) -> dict[str, object]:

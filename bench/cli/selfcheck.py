@@ -13,9 +13,11 @@ import click
 
 from bench.cli import Manner, json_option, manners
 from bench.cli.ab_order import Minutes, Percent
+from bench.cli.console import echo, echo_document, result_console
 from bench.cli.interrupts import interrupted_once
 from bench.cli.places import free_place, try_place
 from bench.errors import UsageError
+from bench.show.characters import on_one_line
 
 _DEFAULT_MODEL = "mobilenet_v3_small"
 
@@ -218,7 +220,7 @@ class _State:
             done = sum(len(runs) for runs in self._check.runs)
             total = sum(arm.wanted for arm in self._check.arms())
             pairs = len(event.run.log_ratios)
-            click.echo(
+            echo(
                 f"gate {done} of {total}, {what}: {event.run.verdict.upper()}{change}, {count(pairs, 'pair')}, "
                 f"{event.run.seconds:.0f} s",
                 err=True,
@@ -226,22 +228,21 @@ class _State:
 
     def finish(self, manner: Manner, interrupted: bool) -> int:
         """Write and show everything."""
-        from bench.cli.console import result_console
         from bench.show.selfcheck import selfcheck_view
 
         if self._environment is None:
             if interrupted:
-                click.echo("interrupted before anything was known: no result", err=True)
+                echo("interrupted before anything was known: no result", err=True)
                 return 130
             raise UsageError("all gates that are asked for are in the result already. Ask for more with --runs, say.")
         report = self._write(interrupted)
         if manner.json:
-            click.echo(report.model_dump_json(by_alias=True))
+            echo_document(report.model_dump_json(by_alias=True))
         else:
             console = result_console()
             console.print(selfcheck_view(report, console.width))
         if not manner.quiet:
-            click.echo(f"result: {self._path}", err=True)
+            echo(f"result: {on_one_line(str(self._path))}", err=True)
         return 130 if interrupted else 0
 
     def _known_machine(self, environment: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from bench.cli import Manner, json_option, manners
+from bench.cli.console import echo_document, result_console
 from bench.cli.reports import name_of, text_of
 
 
@@ -21,9 +22,8 @@ def command(manner: Manner, report: str) -> None:
 
     read = parse_any(text_of(report), name_of(report))
     if manner.json:
-        click.echo(read.model_dump_json(by_alias=True))
+        echo_document(read.model_dump_json(by_alias=True))
         return
-    from bench.cli.console import result_console
     from bench.show.selfcheck import selfcheck_view
     from bench.show.table import report_view
     from bench.show.versus import versus_view

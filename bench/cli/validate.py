@@ -8,7 +8,9 @@ from pathlib import Path
 import click
 
 from bench.cli import Manner, json_option, manners
+from bench.cli.console import echo, echo_document
 from bench.errors import BenchError, SuiteError
+from bench.show.characters import on_one_line
 
 
 @click.command()
@@ -36,7 +38,7 @@ def command(manner: Manner, suites: tuple[str, ...]) -> int:
 
 def _print(manner: Manner, found: list[dict[str, object]]) -> None:
     if manner.json:
-        click.echo(json.dumps({"schema": 1, "kind": "validation", "suites": found}))
+        echo_document(json.dumps({"schema": 1, "kind": "validation", "suites": found}))
         return
     from bench.show.words import count
 
@@ -44,8 +46,8 @@ def _print(manner: Manner, found: list[dict[str, object]]) -> None:
         problems = each["problems"]
         assert isinstance(problems, list)
         for problem in problems:
-            click.echo(problem, err=True)
+            echo(on_one_line(problem), err=True)
         if not problems:
             cases = each["cases"]
             assert isinstance(cases, int)
-            click.echo(f"{each['suite']}: {count(cases, 'case')}, nothing wrong")
+            echo(f"{on_one_line(str(each['suite']))}: {count(cases, 'case')}, nothing wrong")

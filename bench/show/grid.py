@@ -17,6 +17,8 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.segment import Segment
 from rich.text import Text
 
+from bench.show.characters import visible
+
 # One sign each, so that columns keep their places.
 _ASCII = str.maketrans("✓✗×–—±≤≥·…°→─█░│", "+xx--~<>.~o>-#.|")
 
@@ -130,17 +132,22 @@ def wrapped(text: str, width: int, first: str = "", later: str = "", style: str 
 
 @dataclass(frozen=True, slots=True)
 class Portable:
-    """Shows `inner` as it is where the stream takes UTF-8, and in plain ASCII where it does not."""
+    """Shows `inner` as it is where the stream takes UTF-8, and in plain ASCII where it does not.
+
+    Nothing in it steers the terminal, wherever it comes from.
+    """
 
     inner: RenderableType
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for segment in console.render(self.inner, options):
-            if options.ascii_only and not segment.control:
-                text = segment.text.translate(_ASCII).encode("ascii", "replace").decode("ascii")
-                yield Segment(text, segment.style)
-            else:
+            if segment.control:
                 yield segment
+                continue
+            text = visible(segment.text)
+            if options.ascii_only:
+                text = text.translate(_ASCII).encode("ascii", "backslashreplace").decode("ascii")
+            yield Segment(text, segment.style)
 
 
 def titled(sections: Sequence[tuple[str, Sequence[RenderableType]]]) -> RenderableType:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from bench.plan.names import readable
+from bench.show.characters import on_one_line
 from bench.show.grid import Column, Portable, lay_out, wrapped
 from bench.show.words import clean
 
@@ -26,7 +26,7 @@ def steps_view(name: str, recipe: str, steps: Sequence[Step], width: int) -> Ren
         Column("mean", "a channel", tuple(_figures(step.mean) for step in steps)),
         Column("std", "a channel", tuple(_figures(step.std) for step in steps)),
     ]
-    head = wrapped(clean(f"{readable(name)}, prepared by {recipe}"), width, style="bold")
+    head = wrapped(on_one_line(f"{name}, prepared by {recipe}"), width, style="bold")
     return Portable(Group(head, lay_out(columns, width).body))
 
 

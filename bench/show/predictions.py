@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from bench.plan.names import readable
+from bench.show.characters import on_one_line
 from bench.show.grid import Portable, wrapped
-from bench.show.words import clean, count, duration
+from bench.show.words import count, duration
 
 if TYPE_CHECKING:
     from bench.classify import Answer
@@ -30,8 +30,8 @@ def answers_view(answers: Sequence[Answer], width: int, verbose: bool = False) -
 
 def _head(answer: Answer, width: int, verbose: bool) -> Text:
     if answer.error is not None:
-        return wrapped(clean(f"{answer.error}. {answer.error.advice}".strip()), width, "✗ ", "  ", "red")
-    name = Text(readable(answer.image), "bold", overflow="fold")
+        return wrapped(on_one_line(f"{answer.error}. {answer.error.advice}".strip()), width, "✗ ", "  ", "red")
+    name = Text(on_one_line(answer.image), "bold", overflow="fold")
     if verbose:
         times = f"   preprocessing {1e3 * answer.preprocess_s:.1f} ms, inference {1e3 * answer.inference_s:.1f} ms"
         name.append(times, "dim")
@@ -45,7 +45,7 @@ def _row(prediction: Prediction, width: int) -> Text:
     row.append("─" * (_BAR - filled), "dim")
     row.append(f" {100 * prediction.probability:5.1f} %  ")
     room = width - row.cell_len
-    label = Text(clean(prediction.label))
+    label = Text(on_one_line(prediction.label))
     number = f"  {prediction.class_id}"
     label.truncate(max(room - len(number), 8), overflow="ellipsis")
     row.append_text(label)

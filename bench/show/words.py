@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from bench.metrics import format_value
 from bench.plan.case import Case
 from bench.report.schema import CaseRecord, Failure, Reading, Report, Result, Status
+from bench.show.characters import visible
 
 AnyCase = Case | CaseRecord
 
@@ -31,11 +32,12 @@ _FREE_BEFORE_2_2 = re.compile(r"(?P<all>[\d.]+ \w+) total capacity;.*?; (?P<free
 
 
 def clean(text: str) -> str:
-    """`text` without what would steer a terminal: escape sequences and control characters.
+    """`text` without what would steer a terminal: colours and control characters; the rest as `visible` spells it.
 
     Messages and last output come from the measured process, which may print anything.
     """
-    return _CONTROLS.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n")).expandtabs(4))
+    plain = _CONTROLS.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n")).expandtabs(4))
+    return visible(plain)
 
 
 def first_line(text: str) -> str:

@@ -22,7 +22,7 @@ _UNWRITABLE = re.compile("[\ud800-\udfff\ufffe\uffff\u202a-\u202e\u2066-\u2069]"
 
 def plain(text: str) -> str:
     """`text` of any origin, its lines kept, without a character that some reader would choke on."""
-    return _UNWRITABLE.sub("", clean(text))
+    return clean(_UNWRITABLE.sub("", text))
 
 
 def one_line(text: str) -> str:
