@@ -119,11 +119,12 @@ def lacking(error: BaseException, precision: str) -> str | None:
     text = str(error)
     if "InvalidCxxCompiler" in text or "No working C++ compiler" in text:
         return "torch.compile needs a C++ compiler: install g++, or name yours in CXX."
-    libraries = str(Path(torch.__file__).parent)
-    if "C++ compile error" in text and len(libraries.split()) > 1:
-        return f"torch cannot link from a path with a blank: {libraries}. Install it where the path has none."
     if "Python.h: No such file" in text:
         return "torch.compile needs Python's header files: install python3-dev, or the like."
+    place = str(Path(torch.__file__).parent)
+    if "C++ compile error" in text and re.search(r"[^\w./+@=-]", place):  # Inductor names it without quotes
+        what = "a blank" if " " in place else "such characters"
+        return f"torch cannot link from a path with {what}: {place}. Make this environment anew in a plainer place."
     if "Failed to find C compiler" in text or "TritonMissing" in text or "Cannot find a working triton" in text:
         return "torch.compile needs Triton and a C compiler for this device: install both."
     unimplemented = isinstance(error, (RuntimeError, NotImplementedError)) and "not implemented for '" in text

@@ -362,7 +362,8 @@ def explain(error: BaseException, edge: Edge) -> dict[str, Any]:
         advice = "A model must not end the process: raise an exception instead."
     elif known is not None:
         status, advice = known
-        message = next((line.strip() for line in message.splitlines() if line.strip()), message)
+        if status == "unsupported":  # the advice says more than a page of a compiler's output
+            message = next((line for line in message.splitlines() if line.strip()), message)
     told = {
         "type": type(error).__name__,
         "message": message[:2000],
