@@ -25,13 +25,14 @@ FLOORS = [
     {"core", "report"},
     {"plan"},
     {"ranks"},
-    {"errors", "metrics", "stats"},
+    {"characters", "errors", "metrics", "stats"},
 ]
 TORCHLESS = {
     "plan",
     "report",
     "judge",
     "show",
+    "characters",
     "cli",
     "pytest_plugin",
     "errors",

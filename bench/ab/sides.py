@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bench.ab.worktrees import Checkout
+from bench.characters import visible
 from bench.errors import UsageError
 from bench.plan.case import AXES, Case, ModelSpec
 from bench.plan.side import Side
@@ -44,7 +45,7 @@ class Difference:
         if self.python is not None:
             told["python"] = Path(self.python).name
         if self.environment:
-            told["environment"] = dict(self.environment)
+            told["environment"] = {key: visible(value) for key, value in self.environment.items()}
         if self.checkout is not None:
             told["ref"] = self.checkout.ref
         if self.slowdown:
@@ -61,7 +62,7 @@ class Difference:
         words += [f"{key}={value}" for key, value in self.environment.items()]
         if self.slowdown:
             words.append(f"slowed by {100 * self.slowdown:g} %")
-        return ", ".join(words) or ("as it stands" if name == "candidate" else "as it stands, too")
+        return visible(", ".join(words)) or ("as it stands" if name == "candidate" else "as it stands, too")
 
 
 def read_axes(texts: Sequence[str], option: str) -> dict[str, Any]:

@@ -18,9 +18,9 @@ from typing import Any
 import click
 
 from bench import __version__
+from bench.characters import on_one_line
 from bench.cli.console import echo, echo_document, lead_nowhere, prepare_streams
 from bench.errors import BenchError, LaunchError, SuiteError
-from bench.show.characters import on_one_line
 
 # Command to the first line of its help; the module is bench.cli.NAME.
 COMMANDS = {

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from bench.characters import on_one_line
 from bench.cli import Manner, json_option, manners, say
 from bench.cli.ab_order import SIDES, Minutes, Order, Percent, report_path, side_options, take_order
 from bench.cli.console import echo, echo_document, progress_console, result_console
@@ -24,7 +25,6 @@ from bench.cli.export_option import (
 )
 from bench.cli.interrupts import interrupted_once
 from bench.errors import LaunchError, OutputError, UsageError
-from bench.show.characters import on_one_line
 
 
 @click.command()

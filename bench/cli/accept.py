@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
+from bench.characters import on_one_line
 from bench.cli import Manner, json_option, manners
 from bench.cli.console import echo, echo_document
 from bench.cli.reports import name_of, text_of
 from bench.errors import OutputError, ReportError
-from bench.show.characters import on_one_line
 
 BASELINES = Path("reports") / "baselines"
 

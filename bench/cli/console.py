@@ -7,7 +7,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from bench.show.characters import visible
+from bench.characters import visible
 
 if TYPE_CHECKING:
     from rich.console import Console

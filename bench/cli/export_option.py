@@ -13,10 +13,10 @@ from typing import Any
 
 import click
 
+from bench.characters import on_one_line
 from bench.cli.console import echo, echo_document
 from bench.cli.places import try_place
 from bench.errors import OutputError, UsageError
-from bench.show.characters import on_one_line
 
 SUMMARY = "GITHUB_STEP_SUMMARY"
 

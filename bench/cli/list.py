@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
+from bench.characters import on_one_line
 from bench.cli import Manner, json_option, manners
 from bench.cli.console import echo, echo_document, result_console
-from bench.show.characters import on_one_line
 
 Row = tuple[str, str]
 

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import click
 
+from bench.characters import on_one_line
 from bench.cli.console import echo
 from bench.errors import UsageError
-from bench.show.characters import on_one_line
 
 Step = TypeVar("Step")
 

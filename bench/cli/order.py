@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench.characters import on_one_line
 from bench.cli.export_option import Export
 from bench.errors import NothingSelected, OutputError, UsageError
 
@@ -67,7 +68,7 @@ def take_order(asked: Asked) -> Order:
         notes.append(f"selected by -k {asked.expression!r}: {len(cases)} of {count(len(suite.cases), 'case')}")
     if asked.seed is not None:
         measure = dataclasses.replace(measure, seed=asked.seed)
-    machine = asked.machine or platform.node() or "unknown"
+    machine = on_one_line(asked.machine or platform.node() or "unknown")
     return Order(
         suite, cases, measure, machine, _report_path(asked, suite.name, machine), tuple(notes), asked.keep_compile_cache
     )

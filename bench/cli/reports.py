@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench.characters import on_one_line
 from bench.cli import Manner
 from bench.cli.console import echo
-from bench.show.characters import on_one_line
 
 STDIN = "-"
 

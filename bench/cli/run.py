@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from bench.characters import on_one_line
 from bench.cli import Manner, json_option, manners, say
 from bench.cli.console import echo, echo_document, progress_console, result_console
 from bench.cli.export_option import check_exports, export_option, takes_standard_output, write_exports
@@ -19,7 +20,6 @@ from bench.cli.interrupts import interrupted_once
 from bench.cli.order import QUICK, Asked, Order, take_order
 from bench.errors import BenchError, LaunchError, OutputError, UsageError
 from bench.measure.scratch import scratch
-from bench.show.characters import on_one_line
 
 
 @click.command()

@@ -10,11 +10,11 @@ from typing import Any
 
 import click
 
+from bench.characters import on_one_line
 from bench.cli import Manner, json_option, manners
 from bench.cli.console import echo, echo_document
 from bench.cli.model_options import here, spec_of
 from bench.errors import OutputError
-from bench.show.characters import on_one_line
 
 
 @click.command()

@@ -11,13 +11,13 @@ from typing import Any
 
 import click
 
+from bench.characters import on_one_line
 from bench.cli import Manner, json_option, manners
 from bench.cli.ab_order import Minutes, Percent
 from bench.cli.console import echo, echo_document, result_console
 from bench.cli.interrupts import interrupted_once
 from bench.cli.places import free_place, try_place
 from bench.errors import UsageError
-from bench.show.characters import on_one_line
 
 _DEFAULT_MODEL = "mobilenet_v3_small"
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
+from bench.characters import on_one_line
 from bench.cli import Manner, json_option, manners
 from bench.cli.console import echo, echo_document
 from bench.errors import BenchError, SuiteError
-from bench.show.characters import on_one_line
 
 
 @click.command()

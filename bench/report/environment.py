@@ -33,6 +33,7 @@ import psutil
 from pydantic import JsonValue
 
 import bench
+from bench.characters import visible
 from bench.report.schema import Environment, Facts
 
 _SIMD = (
@@ -65,7 +66,7 @@ def collect(torch_facts: Mapping[str, Any], gpus: Sequence[Facts], folder: Path,
     Unknown facts are `{"value": null, "reason": …}`. Raises nothing for a fact that cannot be read.
     """
     return Environment(
-        host=platform.node(),
+        host=visible(platform.node()),
         cpu=_cpu(root),
         memory=_memory(root),
         os=_os(root),
@@ -186,7 +187,7 @@ def _os(root: Path) -> Facts:
     name = re.search(r"^PRETTY_NAME=[\"']?(.*?)[\"']?$", release, re.MULTILINE)
     aslr = _number(_read(root, "proc/sys/kernel/randomize_va_space"))
     variables: dict[str, JsonValue] = {
-        key: _file_names(os.environ[key]) if key == "LD_PRELOAD" else os.environ[key]
+        key: _file_names(visible(os.environ[key])) if key == "LD_PRELOAD" else visible(os.environ[key])
         for key in _OTHER_VARIABLES
         if key in os.environ
     }
@@ -225,7 +226,7 @@ def _packages() -> Facts:
 def _threads(torch_threads: Mapping[str, JsonValue] | None) -> Facts:
     facts: Facts = {name: _unknown("torch did not tell") for name in ("intra", "inter")}
     facts |= torch_threads or {}
-    return facts | {name: os.environ.get(name) or _unknown("not set") for name in _THREAD_VARIABLES}
+    return facts | {name: visible(os.environ.get(name, "")) or _unknown("not set") for name in _THREAD_VARIABLES}
 
 
 def _limits(root: Path) -> Facts:

@@ -17,7 +17,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.segment import Segment
 from rich.text import Text
 
-from bench.show.characters import visible
+from bench.characters import visible
 
 # One sign each, so that columns keep their places.
 _ASCII = str.maketrans("✓✗×–—±≤≥·…°→─█░│", "+xx--~<>.~o>-#.|")

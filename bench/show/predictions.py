@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from bench.show.characters import on_one_line
+from bench.characters import on_one_line
 from bench.show.grid import Portable, wrapped
 from bench.show.words import count, duration
 

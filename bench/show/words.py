@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from bench.characters import visible
 from bench.metrics import format_value
 from bench.plan.case import Case
 from bench.report.schema import CaseRecord, Failure, Reading, Report, Result, Status
-from bench.show.characters import visible
 
 AnyCase = Case | CaseRecord
 
