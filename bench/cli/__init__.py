@@ -9,10 +9,12 @@ from __future__ import annotations
 import errno
 import io
 import json
+import os
 import signal
 import sys
 import traceback
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
@@ -20,7 +22,7 @@ import click
 from bench import __version__
 from bench.characters import on_one_line
 from bench.cli.console import echo, echo_document, lead_nowhere, prepare_streams
-from bench.errors import BenchError, LaunchError, SuiteError
+from bench.errors import BenchError, LaunchError, SuiteError, UsageError
 
 # Command to the first line of its help; the module is bench.cli.NAME.
 COMMANDS = {
@@ -51,6 +53,19 @@ class Manner:
     quiet: bool = False
     json: bool = False
     outside: Any = None
+
+
+# What no command can do anything about, and a person can.
+_MACHINES_FAULTS = {
+    errno.ENOSPC: "there is no space left where the output goes. Make room, or direct it elsewhere.",
+    errno.EDQUOT: "your quota of disk space is used up. Make room, or direct the output elsewhere.",
+    errno.EMFILE: "too many files are open for the limit of this shell. Raise it (`ulimit -n 1024`).",
+    errno.ENFILE: "too many files are open on this machine. End other programs, or ask its administrator.",
+    errno.ENOMEM: "there is not enough memory to start another process. End other programs, or raise the limit.",
+    errno.EAGAIN: "no further process may be started here. End other programs, or raise the limit (`ulimit -u`).",
+    errno.EROFS: "this file system is read-only. Choose another place.",
+    errno.EACCES: "permission denied. Choose another place, or give yourself the right.",
+}
 
 
 class LazyGroup(click.Group):
@@ -141,6 +156,7 @@ def call(arguments: list[str], manner: Manner) -> int:
         signal.signal(signal.SIGTERM, _as_interrupt)
         prepare_streams()
     try:
+        _stand_somewhere()
         code = group.main(arguments, prog_name="bench", standalone_mode=False, obj=manner)
     except (click.exceptions.Abort, KeyboardInterrupt):
         return 130
@@ -155,12 +171,18 @@ def call(arguments: list[str], manner: Manner) -> int:
     return code if isinstance(code, int) else 0
 
 
+def _stand_somewhere() -> None:
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UsageError("the working directory is gone or closed to you. Go to another (cd).") from error
+
+
 def _explain(error: Exception, manner: Manner) -> int:
     """Say what went wrong; the exit code."""
     if manner.verbose:
         echo(traceback.format_exc(), err=True)
     kind, text, code = type(error).__name__, str(error), 3
-    is_full = isinstance(error, OSError) and error.errno == errno.ENOSPC
     if isinstance(error, click.ClickException):
         text, code = error.format_message(), error.exit_code
         shown = io.StringIO()
@@ -168,9 +190,10 @@ def _explain(error: Exception, manner: Manner) -> int:
         echo(shown.getvalue(), err=True, nl=False)
     elif isinstance(error, BenchError):
         text, code = _words(error), say(error)
-    elif is_full:
-        text = "there is no space left where the output goes. Make room, or direct it elsewhere."
-        echo(f"bench: {text}", err=True)
+    elif isinstance(error, OSError) and error.errno in _MACHINES_FAULTS:
+        place = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        text = place + _MACHINES_FAULTS[error.errno]
+        echo(f"bench: {on_one_line(text)}", err=True)
     else:
         text = f"{kind}: {text}"
         echo(f"bench: {text}", err=True)

@@ -6,6 +6,7 @@ The main process only sleeps here, in `selectors`, until a message, a timeout or
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import selectors
@@ -101,7 +102,10 @@ class ForkingParent:
             )
         except OSError as error:
             self._folder.close()
-            raise LaunchError(f"cannot start {python}: {error.strerror}. Name a Python that has torch.") from error
+            cure = "Name a Python that has torch."
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM):
+                cure = "That is a limit of this machine or shell: end other programs, or raise it (`ulimit -a`)."
+            raise LaunchError(f"cannot start {python}: {(error.strerror or str(error)).lower()}. {cure}") from error
         self._python = python
         self._child: int | None = None
         self._lines = b""
