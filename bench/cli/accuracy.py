@@ -14,7 +14,7 @@ import click
 
 from bench.cli import Manner, json_option, manners
 from bench.cli.console import echo, echo_document, result_console
-from bench.cli.model_options import here, model_options, on_terminal, one_of, spec_of, warn
+from bench.cli.model_options import here, model_options, on_terminal, one_of, room_to_compile, spec_of, warn
 from bench.errors import CaseError, UsageError
 from bench.plan.case import ClassOrder
 from bench.plan.names import as_unicode
@@ -54,7 +54,8 @@ def command(manner: Manner, /, **options: Any) -> int:
     if options["weights"] == "random" and ":" not in options["model"]:
         warn("the weights are random: the shares say nothing about a trained model")
     run = _Run(manner, options, len(combinations))
-    rows = [run.row(mode, precision) for mode, precision in combinations]
+    with room_to_compile(modes):
+        rows = [run.row(mode, precision) for mode, precision in combinations]
     worst = run.worst()
     if manner.json:
         document = {"schema": 1, "kind": "accuracy", "model": options["model"], "weights": run.weights}

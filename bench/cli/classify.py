@@ -16,7 +16,7 @@ import click
 
 from bench.cli import Manner, json_option, manners
 from bench.cli.console import echo_document, progress_console, result_console
-from bench.cli.model_options import aside, here, model_options, on_terminal, one_of, spec_of, warn
+from bench.cli.model_options import aside, here, model_options, on_terminal, one_of, room_to_compile, spec_of, warn
 from bench.errors import BenchError, UsageError
 
 MEANINGLESS = "the weights are random: the predictions mean nothing"
@@ -42,9 +42,10 @@ def command(manner: Manner, /, **options: Any) -> int:
     paths = [Path(each) for each in options["images"]]
     passed_over: Counter[str] = Counter()
     total = _count(paths, passed_over)
-    if manner.json:
-        return _as_json(manner, paths, total, passed_over, options)
-    return _as_text(manner, paths, total, options)
+    with room_to_compile([options["mode"]]):
+        if manner.json:
+            return _as_json(manner, paths, total, passed_over, options)
+        return _as_text(manner, paths, total, options)
 
 
 def _count(paths: list[Path], passed_over: Counter[str]) -> int:

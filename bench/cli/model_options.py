@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -76,6 +78,29 @@ def here(pythonpath: tuple[str, ...]) -> tuple[str, ...]:
     if missing is not None:
         raise UsageError(f"there is no folder {missing!r} for --pythonpath.")
     return (str(Path.cwd()), *(str(Path(each).resolve()) for each in pythonpath))
+
+
+@contextlib.contextmanager
+def room_to_compile(modes: Iterable[str]) -> Iterator[None]:
+    """The user's own compile cache where compilers can work there, else one that goes when the context ends."""
+    from bench.measure.scratch import scratch, users_compile_cache
+
+    if not any(mode.startswith("compile") for mode in modes) or users_compile_cache()[1]:
+        yield
+        return
+    with scratch() as folder:
+        told = {"TMPDIR": str(folder), "TORCHINDUCTOR_CACHE_DIR": str(folder / "cache")}
+        before = {name: os.environ.get(name) for name in told}
+        os.environ.update(told)
+        tempfile.tempdir = None  # it is found anew
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name)
+                if value is not None:
+                    os.environ[name] = value
+            tempfile.tempdir = None
 
 
 def aside(steps: Iterator[Step]) -> Iterator[Step]:

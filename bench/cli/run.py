@@ -19,7 +19,7 @@ from bench.cli.export_option import check_exports, export_option, takes_standard
 from bench.cli.interrupts import interrupted_once
 from bench.cli.order import QUICK, Asked, Order, take_order
 from bench.errors import BenchError, LaunchError, OutputError, UsageError
-from bench.measure.scratch import scratch
+from bench.measure.scratch import scratch, users_compile_cache
 
 
 @click.command()
@@ -59,6 +59,8 @@ def command(manner: Manner, /, **options: Any) -> int:
     check_exports(asked.exports, manner.json, None if asked.output == "-" else order.report_path)
     if asked.dry_run:
         return _dry_run(manner, order)
+    if order.keep_compile_cache and any(case.mode.startswith("compile") for case in order.cases):
+        _refuse_odd_cache()
     with interrupted_once() as hold, _open_journal(asked, order) as (journal, order), scratch() as folder:
         with _rescued(asked, order, journal):
             interrupted, failure = _measure(manner, asked, order, journal, folder)
@@ -89,8 +91,17 @@ def _rescued(asked: Asked, order: Order, journal: Any) -> Iterator[None]:
         report = _finish(order, journal, interrupted=True)
         if report is not None and asked.output != "-":
             write_report(report, order.report_path, replace=asked.force or asked.resume)
-            click.echo(f"report of what was finished: {order.report_path}", err=True)
+            echo(f"report of what was finished: {order.report_path}", err=True)
         raise
+
+
+def _refuse_odd_cache() -> None:
+    place, is_plain = users_compile_cache()
+    if not is_plain:
+        raise UsageError(
+            f"--keep-compile-cache: your cache lies in {place}, and compilers are started with that path unquoted. Set "
+            "TORCHINDUCTOR_CACHE_DIR and TMPDIR to folders without blanks or quotes in their paths, or leave it away."
+        )
 
 
 def _dry_run(manner: Manner, order: Order) -> int:

@@ -45,6 +45,12 @@ def scratch() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def users_compile_cache() -> tuple[Path, bool]:
+    """Where torch.compile keeps its cache unless told otherwise, and whether compilers can work there."""
+    place = os.environ.get("TORCHINDUCTOR_CACHE_DIR") or tempfile.gettempdir()
+    return Path(place), sys.platform == "win32" or bool(_PLAIN.fullmatch(place))
+
+
 def sweep(place: Path) -> None:
     """Remove the folders in `place` of work that is no more: ours by name and by lock file, and nobody holds that."""
     if sys.platform == "win32":
