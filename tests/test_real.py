@@ -276,9 +276,16 @@ def test_a_report_tells_what_the_machine_does_at_best(tmp_path: Path) -> None:
     assert min(environment["cpu"]["anchors"].values()) > 0
 
 
-def test_a_compile_is_cold_once_then_warm_and_equal_to_eager(tmp_path: Path) -> None:
-    text = f'[matrix]\nmodel = ["good"]\nmode = ["eager", "compile"]\n[measure]\nrounds = 2\n{SHORT}' + models("good")
-    code, report = run_suite(tmp_path, text)
+def test_a_compile_is_cold_once_then_warm_and_equal_to_eager_wherever_the_project_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Compilers are started with the paths of a cache unquoted, and a socket's path is at most 107 bytes."""
+    project = tmp_path / 'Käse\'s "own" $project; a deep one' / "customers" / "recommendation-service"
+    project.mkdir(parents=True)
+    (project / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(project / "tmp"))
+    text = f'[matrix]\nmodel = ["unpacks"]\nmode = ["eager", "compile"]\n[measure]\nrounds = 2\n{SHORT}'
+    code, report = run_suite(project, text + models("unpacks"))
     compiled = report["results"][1]
     assert code == 0, compiled
     assert [each["compiled"]["cold"] for each in compiled["rounds"]] == [True, False]
@@ -286,7 +293,11 @@ def test_a_compile_is_cold_once_then_warm_and_equal_to_eager(tmp_path: Path) -> 
     assert metrics["compile.graphs"]["value"] == 1
     assert metrics["compile.cold_s"]["value"] > metrics["compile.warm_s"]["value"] > 0
     assert compiled["equivalence"]["status"] == "equal"
-    assert not list(tmp_path.glob("*.partial"))
+    unpacked = (project / "places.txt").read_text().splitlines()
+    assert len(unpacked) >= 4
+    assert not [place for place in unpacked if Path(place).exists()], "temporary files go with their process"
+    assert not list((project / "tmp").iterdir())
+    assert {each.name for each in project.iterdir()} == {"suite.toml", "out.json", "places.txt", "tmp"}
 
 
 def test_what_the_model_itself_raises_is_a_failure_in_torchscript_too(tmp_path: Path) -> None:

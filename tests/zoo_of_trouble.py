@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import multiprocessing.connection
 import os
 import signal
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -35,6 +38,15 @@ def wrong_inputs(batch_size: int) -> torch.Tensor:
 
 
 def good() -> nn.Module:
+    return Forward()
+
+
+def unpacks() -> nn.Module:
+    """Needs what a DataLoader's workers need, a socket among temporary files, and leaves a folder there."""
+    folder = tempfile.mkdtemp()
+    Path(folder, "unpacked").write_text("weights")
+    with multiprocessing.connection.Listener(family="AF_UNIX"), Path("places.txt").open("a") as places:
+        places.write(f"{folder}\n")
     return Forward()
 
 
