@@ -8,7 +8,8 @@ PYTEST_DONT_REWRITE: pytest would warn wherever `bench` is imported before the p
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bench.core.session import InferenceSession, Prediction
+    from bench.core.predictions import Prediction
+from bench.core.session import InferenceSession
 
 __version__ = "0.1.0"
 __all__ = ["InferenceSession", "Prediction"]

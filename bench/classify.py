@@ -20,7 +20,8 @@ from bench.core.devices import is_out_of_memory
 from bench.core.image_files import find_images, is_folder
 from bench.core.images import Source, name_of
 from bench.core.labels import read_labels
-from bench.core.session import InferenceSession, Prediction, top
+from bench.core.predictions import Prediction, top
+from bench.core.session import InferenceSession
 from bench.core.stream import batches
 from bench.errors import CaseError, ImageError
 from bench.plan.names import readable

@@ -213,6 +213,7 @@ def inputs(batch_size):
 """
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 def test_every_tensor_of_an_answer_has_its_shape_whatever_it_is_wrapped_in(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -116,6 +116,7 @@ def test_a_compile_that_captured_nothing_is_told_by_the_session() -> None:
         "break_reasons": [],
         "recompiles": 0,
         "cold": True,
+        "gave_up": None,
     }
 
 

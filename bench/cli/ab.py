@@ -168,7 +168,7 @@ def exit_code(report: Any, strict: bool) -> int:
         return 1
     unmeasured = all(not case.pairs for case in report.cases)
     if report.verdict in ("new", "removed"):
-        click.echo("bench: nothing was compared: no case exists on both sides (exit 0)", err=True)
+        echo("bench: nothing was compared: no case exists on both sides (exit 0)", err=True)
         return 0
     if report.verdict == "failed" or unmeasured:
         return 3

@@ -6,7 +6,6 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,26 +20,18 @@ from bench.core.imports import add_to_path
 from bench.core.labels import labels_of
 from bench.core.models import Inputs, build_inputs, build_model, weights_entry
 from bench.core.outputs import map_tensors, tensors_of
+from bench.core.predictions import Prediction, top
 from bench.core.preprocessing import Preprocessing
 from bench.core.restoring import Restoring, copied, fingerprint
 from bench.core.stream import batches
 from bench.core.torch_state import TorchState
-from bench.errors import BenchError, CaseError, Unsupported, UsageError
+from bench.errors import BenchError, CaseError, Unsupported
 from bench.plan.case import Case, ModelSpec
 from bench.plan.names import readable
 
 _ABOUT_GRADIENTS = re.compile(r"inference tensor|does not require grad|requires_grad|inference_?mode", re.IGNORECASE)
 CHANGES_INPUTS = "the model changes its inputs"
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One class of one image. `probability` is the softmax of the model's output, from 0 to 1."""
-
-    class_id: int
-    label: str
-    probability: float
 
 
 class InferenceSession:
@@ -385,21 +376,3 @@ class InferenceSession:
 
 class _BuiltOnce(Exception):
     """A factory that cannot run a second time; its text says so."""
-
-
-def top(rows: torch.Tensor, top_k: int | None, labels: Callable[[int], Sequence[str]]) -> list[list[Prediction]]:
-    """The `top_k` best of each row of probabilities (images, classes). Equal ones keep the order of the classes."""
-    classes = rows.shape[1]
-    top_k = min(5, classes) if top_k is None else top_k
-    if not 1 <= top_k <= classes:
-        known = f"{classes} classes. Ask for 1 to {classes}." if classes > 1 else "one class. Ask for 1."
-        raise UsageError(f"top-k is {top_k}, and the model has {known}")
-    names = labels(classes)
-    best = rows.sort(dim=1, descending=True, stable=True)
-    return [
-        [
-            Prediction(class_id, names[class_id], probability)
-            for class_id, probability in zip(ids[:top_k], values[:top_k], strict=True)
-        ]
-        for ids, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    ]

@@ -14,7 +14,7 @@ from bench.show.words import count, duration
 
 if TYPE_CHECKING:
     from bench.classify import Answer
-    from bench.core.session import Prediction
+    from bench.core.predictions import Prediction
 
 _BAR = 20
 
