@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bench.core.predictions import Prediction
-from bench.core.session import InferenceSession
+    from bench.core.session import InferenceSession
 
 __version__ = "0.1.0"
 __all__ = ["InferenceSession", "Prediction"]
@@ -19,6 +19,6 @@ def __getattr__(name: str) -> Any:
     """The public names, found when they are asked for: `import bench` alone loads no torch."""
     if name not in __all__:
         raise AttributeError(f"module 'bench' has no attribute {name!r}")
-    from bench.core import session  # noqa: PLC0415 - torch takes seconds to import
+    from bench.core import predictions, session  # noqa: PLC0415 - torch takes seconds to import
 
-    return getattr(session, name)
+    return getattr(predictions if name == "Prediction" else session, name)

@@ -125,13 +125,13 @@ def test_key_frames_at_other_calls_fail_no_equal_sides(ab: Ab, period: int) -> N
 
 
 def test_some_calls_that_got_a_little_slower_fail_though_the_median_call_is_the_same(ab: Ab) -> None:
-    _, report = ab(World(laps=key_frames(4, heavy=1.0, candidate=1.2)))
+    _, report = ab(World(laps=key_frames(4, heavy=1.0, candidate=1.12)))
     (case,) = report["cases"]
     assert (case["verdict"], case["judged_by"], case["confirmed"]) == ("fail", "median", True)
     assert "slower in the mean over calls" in case["why"]
     assert case["ratio"]["value"] == pytest.approx(1.0, abs=0.01)
-    assert case["mean"]["value"] == pytest.approx(1.05, abs=0.01)
-    assert any("the mean over calls is +5" in note for note in case["notes"])
+    assert case["mean"]["value"] == pytest.approx(1.03, abs=0.005)
+    assert any("the mean over calls is +3" in note or "the mean over calls is +2.9" in note for note in case["notes"])
 
 
 def test_what_fresh_processes_do_not_show_again_is_inconclusive(ab: Ab) -> None:

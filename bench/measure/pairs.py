@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from statistics import fmean, median
 from typing import Any, Literal, Protocol
 
-from bench.groups import two_groups
 from bench.measure import failures
 from bench.measure.launch import Message
 from bench.measure.pair_plan import PairPlan
@@ -24,6 +23,7 @@ from bench.measure.steady import WarmUpRule
 from bench.measure.turns import UNCOUNTED_ROUNDS, Seat
 from bench.measure.worker import Request
 from bench.plan.side import Side
+from bench.report import calls
 from bench.report.ab import PairRecord, SideFailure
 
 MEMORY_FLOOR_BYTES = 1 << 20  # allocators move in such steps: smaller differences are not a model's
@@ -320,7 +320,7 @@ class _Pair:
             baseline_mean_ms=_counted_mean(base) / 1e6,
             candidate_mean_ms=_counted_mean(new) / 1e6,
             null_mean_ms=None if null is None else _counted_mean(null) / 1e6,
-            in_groups=any(two_groups(turns["samples_ns"][UNCOUNTED_ROUNDS:]) for turns in (base, new)),
+            in_groups=any(calls.groups([turns["samples_ns"][UNCOUNTED_ROUNDS:]]) for turns in (base, new)),
             baseline_memory_bytes=memory["baseline"],
             candidate_memory_bytes=memory["candidate"],
             turns_ns={role: turns["samples_ns"] for role, turns in self.turns.items()},
