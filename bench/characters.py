@@ -22,6 +22,11 @@ def on_one_line(name: str) -> str:
     return re.sub(r"[\n\t\r]", lambda found: _LINES[found[0]], visible(name))
 
 
+def as_unicode(name: str) -> str:
+    """`name` as it is, but for bytes that are no UTF-8, which read `\\xff`: JSON holds Unicode alone."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def _spelled(found: re.Match[str]) -> str:
     character = found[0]
     code = ord(character)

@@ -16,6 +16,7 @@ from statistics import median
 
 import torch
 
+from bench.characters import on_one_line
 from bench.core.devices import is_out_of_memory
 from bench.core.image_files import find_images, is_folder
 from bench.core.images import Source, name_of
@@ -24,7 +25,6 @@ from bench.core.predictions import Prediction, top
 from bench.core.session import InferenceSession
 from bench.core.stream import batches
 from bench.errors import CaseError, ImageError
-from bench.plan.names import readable
 
 # Device and batch size to a session that is loaded and prepared.
 Opener = Callable[[str, int], InferenceSession]
@@ -197,7 +197,7 @@ class Classifier:
 
 
 def _named(name: str, error: CaseError) -> CaseError:
-    return error if isinstance(error, ImageError) else ImageError(f"{readable(name)}: {error}", error.advice)
+    return error if isinstance(error, ImageError) else ImageError(f"{on_one_line(name)}: {error}", error.advice)
 
 
 def sources_in(paths: Sequence[Path], passed_over: Counter[str] | None = None) -> Iterator[Path]:

@@ -52,7 +52,7 @@ MEASURED = {
     "bench/measure/clock.py",
     "bench/measure/parent.py",
     "bench/plan/case.py",
-    "bench/plan/names.py",
+    "bench/characters.py",
     "bench/plan/__init__.py",
     "bench/measure/__init__.py",
     "bench/errors.py",

@@ -12,12 +12,12 @@ from typing import Any, get_args
 
 import click
 
+from bench.characters import as_unicode
 from bench.cli import Manner, json_option, manners
 from bench.cli.console import echo, echo_document, result_console
 from bench.cli.model_options import here, model_options, on_terminal, one_of, room_to_compile, spec_of, warn
 from bench.errors import CaseError, UsageError
 from bench.plan.case import ClassOrder
-from bench.plan.names import as_unicode
 
 
 @click.command()

@@ -50,16 +50,16 @@ def command(manner: Manner, /, **options: Any) -> int:
 
 def _count(paths: list[Path], passed_over: Counter[str]) -> int:
     """How many images there are; other files are counted and said. Raises UsageError for a folder without one."""
+    from bench.characters import on_one_line
     from bench.classify import sources_in
     from bench.core.image_files import in_words
-    from bench.plan.names import readable
 
     total = 0
     for path in paths:
         over: Counter[str] = Counter()
         found = sum(1 for _ in sources_in([path], over))
         if not found:
-            nothing = f"there is no image in {readable(str(path))} or below it."
+            nothing = f"there is no image in {on_one_line(str(path))} or below it."
             known = "Images are known by their suffix: .jpg, .png …"
             raise UsageError(" ".join([nothing, known, *([f"{in_words(over)}."] if over else [])]))
         passed_over.update(over)
@@ -179,7 +179,7 @@ def _as_json(manner: Manner, paths: list[Path], total: int, passed_over: Counter
 
 
 def _plain(answer: Any) -> dict[str, Any]:
-    from bench.plan.names import as_unicode
+    from bench.characters import as_unicode
 
     if answer.error is not None:
         return {"image": as_unicode(answer.image), "error": str(answer.error)}

@@ -12,11 +12,11 @@ from typing import Any
 
 import click
 
+from bench.characters import as_unicode
 from bench.cli import Manner, json_option, manners
 from bench.cli.console import echo_document, result_console
 from bench.cli.model_options import here, spec_of
 from bench.errors import OutputError
-from bench.plan.names import as_unicode
 
 
 @click.command()

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.characters import on_one_line
 from bench.core.image_files import find_images, in_words, is_folder
 from bench.errors import UsageError
 from bench.plan.case import ClassOrder
-from bench.plan.names import readable
 
 _MOST_NAMED = 5
 
@@ -81,7 +81,7 @@ def _from_folders(data: Path, classes: int, labels: Sequence[str], order: ClassO
     filled = {example.class_id for example in found}
     hollow = [name for name in names if meaning[name] not in filled]
     if hollow:
-        notes.append(f"there is no image in {_folders(hollow)}: {_named(list(map(readable, hollow)))}")
+        notes.append(f"there is no image in {_folders(hollow)}: {_named(list(map(on_one_line, hollow)))}")
     missing = [str(number) for number in range(classes) if number not in set(meaning.values())]
     if missing:
         have = "has" if len(missing) == 1 else "have"

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from bench.characters import on_one_line
 from bench.core.devices import is_out_of_memory
 from bench.core.kinds import is_heif, raw_file, what_it_is
 from bench.errors import BenchError, CaseError, ImageError
-from bench.plan.names import readable
 
 Source = str | os.PathLike[str] | bytes | Image.Image
 
@@ -43,7 +43,7 @@ def open_image(source: Source) -> Image.Image:
     Turned as its EXIF orientation says; transparent parts laid over white; 16 bits scaled to 8; of an animation the
     first frame. Raises ImageError, beginning with the name of the file.
     """
-    name = readable(name_of(source))
+    name = on_one_line(name_of(source))
     with blamed_on_image(name):
         return to_rgb(upright(decode(source)), name)
 
@@ -73,7 +73,7 @@ def first_line(error: BaseException) -> str:
 
 def decode(source: Source) -> Image.Image:
     """The picture as its file has it: its own mode, not yet upright. Raises ImageError."""
-    name = readable(name_of(source))
+    name = on_one_line(name_of(source))
     if isinstance(source, Image.Image):
         _refuse_huge(source, name)
         return source
@@ -158,28 +158,29 @@ def _read(path: Path) -> bytes:
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
             seen = os.fstat(file.fileno())
             if stat.S_ISCHR(seen.st_mode) or stat.S_ISBLK(seen.st_mode):
-                raise ImageError(f"{readable(str(path))}: this is a device, not an image", "Give a file.")
+                raise ImageError(f"{on_one_line(str(path))}: this is a device, not an image", "Give a file.")
             if seen.st_size > MOST_BYTES:
                 size = f"{seen.st_size / 1e9:.1f} GB; files above {MOST_BYTES / 1e9:.1f} GB are refused"
-                raise ImageError(f"{readable(str(path))}: {size}", "Scale it down first.")
+                raise ImageError(f"{on_one_line(str(path))}: {size}", "Scale it down first.")
             if not stat.S_ISFIFO(seen.st_mode):
                 return file.read()
             os.set_blocking(file.fileno(), True)
             data = file.read()
             if not data:
-                raise ImageError(f"{readable(str(path))}: this is a pipe that nobody writes to", "Give a file.")
+                raise ImageError(f"{on_one_line(str(path))}: this is a pipe that nobody writes to", "Give a file.")
             return data
     except IsADirectoryError as error:
         raise ImageError(
-            f"{readable(str(path))}: this is a folder, not an image", "Name its images, or give `classify` the folder."
+            f"{on_one_line(str(path))}: this is a folder, not an image",
+            "Name its images, or give `classify` the folder.",
         ) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         if isinstance(error, FileNotFoundError) and path.is_symlink():
-            reason = f"a link to {readable(str(path.readlink()))}, which is not there"
+            reason = f"a link to {on_one_line(str(path.readlink()))}, which is not there"
         if getattr(error, "errno", None) == errno.ENXIO:
             reason = "this is a socket, not an image"
-        raise ImageError(f"{readable(str(path))}: {reason}", "Check the path.") from error
+        raise ImageError(f"{on_one_line(str(path))}: {reason}", "Check the path.") from error
 
 
 def _refuse_huge(image: Image.Image, name: str) -> None:

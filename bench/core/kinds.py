@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.plan.names import readable
+from bench.characters import on_one_line
 
 HEIF = "a HEIF picture (HEIC), as phones take them"
 HEIF_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
@@ -164,4 +164,4 @@ def _written(data: bytes) -> tuple[str, str] | None:
 def by_suffix(name: str) -> str:
     """How files that are passed over are counted: by their suffix, in small letters."""
     suffix = Path(name).suffix.lower()
-    return readable(suffix) if 1 < len(suffix) <= 12 else "without a suffix"
+    return on_one_line(suffix) if 1 < len(suffix) <= 12 else "without a suffix"

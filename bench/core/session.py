@@ -12,6 +12,7 @@ from typing import Any, Self
 import torch
 from PIL import Image
 
+from bench.characters import on_one_line
 from bench.core import devices, equivalence, modes, yardstick
 from bench.core.blame import blamed_on
 from bench.core.forms import Built, has_compiled
@@ -27,7 +28,6 @@ from bench.core.stream import batches
 from bench.core.torch_state import TorchState
 from bench.errors import BenchError, CaseError, Unsupported
 from bench.plan.case import Case, ModelSpec
-from bench.plan.names import readable
 
 _ABOUT_GRADIENTS = re.compile(r"inference tensor|does not require grad|requires_grad|inference_?mode", re.IGNORECASE)
 CHANGES_INPUTS = "the model changes its inputs"
@@ -268,7 +268,7 @@ class InferenceSession:
         Raises ImageError whatever goes wrong, out of memory included: that is one image's trouble alone.
         """
         image = open_image(source)
-        with blamed_on_image(readable(name_of(source))), blamed_on(self.preprocessing.name):
+        with blamed_on_image(on_one_line(name_of(source))), blamed_on(self.preprocessing.name):
             return self.preprocessing.item(image)
 
     def probabilities(self, items: Sequence[torch.Tensor]) -> torch.Tensor:
