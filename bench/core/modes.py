@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import warnings
 from collections.abc import Callable
@@ -17,24 +16,6 @@ from bench.core.models import Inputs
 from bench.errors import Unsupported
 
 Forward = Callable[..., Any]
-
-
-class GaveUp(logging.Handler):
-    """Listens for torch.compile reaching its recompile limit, from where on it runs eager; torch only logs that.
-
-    why: which limit, as torch names it; None as long as it was not reached.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.why: str | None = None
-        logging.getLogger("torch._dynamo.convert_frame").addHandler(self)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep the first of torch's messages about a limit."""
-        found = re.search(r"hit config\.(\w+ \(\d+\))", record.getMessage())
-        if found is not None and self.why is None:
-            self.why = found[1]
 
 
 def prepare(model: torch.nn.Module, inputs: Inputs, mode: str) -> tuple[Forward, list[str]]:
@@ -147,6 +128,17 @@ def compile_counters() -> dict[str, int]:
         "frames": int(counters["frames"]["ok"]),
         "graph_breaks": sum(counters["graph_break"].values()),
     }
+
+
+def gave_up() -> str | None:
+    """Which limit of recompilations torch.compile has reached, `recompile_limit (8)`: it runs eager from then on."""
+    from torch._dynamo.utils import counters  # noqa: PLC0415 - as above
+
+    for reason in [*counters["unimplemented"], *counters["graph_break"]]:
+        found = re.search(r"(?:exceeding the )?(\w+_limit)\b(?:.*?\(currently set to (\d+)\))?", str(reason), re.DOTALL)
+        if found is not None and ("recompile" in found[1] or "cache_size" in found[1]):
+            return found[1] + (f" ({found[2]})" if found[2] else "")
+    return None
 
 
 def break_reasons() -> list[str]:

@@ -113,7 +113,6 @@ class InferenceSession:
 
     def prepare(self) -> None:
         """Convert the loaded model to the case's mode."""
-        self._gave_up = modes.GaveUp() if self.case.mode.startswith("compile") else None
         self.forward, notes = modes.prepare(self.model, self.inputs, self.case.mode)
         self.notes += notes
         self.wait()
@@ -174,20 +173,20 @@ class InferenceSession:
             self.notes.append(f"{self._no_reference}: this row is not eager alone")
 
     def hold_settings(self) -> None:
-        """Raise CaseError where calls have changed torch's settings again: the row would not hold what it says.
+        """After the calls: note what they did to the whole process, and whether torch.compile gave up.
 
-        Notes a torch.compile that gave up meanwhile.
+        Raises CaseError where they took the case's threads again: the row would not hold what it says.
         """
-        if self._gave_up is not None and self._gave_up.why is not None:
-            self.notes.append(
-                f"torch.compile gave up at its {self._gave_up.why}: what was timed ran eager, at least in part"
-            )
+        gave_up = modes.gave_up() if self.case.mode.startswith("compile") else None
+        if gave_up is not None:
+            self.notes.append(f"torch.compile gave up at its {gave_up}: what was timed ran eager, at least in part")
         changed = self._settings.restore()
-        if changed:
+        if self.case.threads is not None and any(each.startswith("threads ") for each in changed):
             raise CaseError(
                 f"the model sets torch's {', '.join(changed)}, in its calls: this row would not be what it says",
-                "Take that out of the forward pass.",
+                "Take that out of the forward pass, or leave `threads` out of the suite.",
             )
+        self._note_settings(changed)
 
     def _note_settings(self, changed: Sequence[str]) -> None:
         if changed:
@@ -326,8 +325,7 @@ class InferenceSession:
                 "torch.compile captured no graph: this would be eager under another name",
                 "See what torch.compile skips with TORCH_LOGS=graph_breaks, or leave this mode out.",
             )
-        gave_up = None if self._gave_up is None else self._gave_up.why
-        return {**counters, "break_reasons": modes.break_reasons(), "gave_up": gave_up}
+        return {**counters, "break_reasons": modes.break_reasons(), "gave_up": modes.gave_up()}
 
     def check(self) -> equivalence.Comparison:
         """This mode's output against a freshly built eager model's, same seed, precision and fresh inputs."""

@@ -5,6 +5,7 @@ A row says how many threads it had, and the report what torch's flags were: so t
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 from collections.abc import Callable, Mapping
@@ -28,6 +29,15 @@ def _cpu_autocast() -> _Setting:
     return _Setting(lambda: torch.is_autocast_enabled("cpu"), lambda value: torch.set_autocast_enabled("cpu", value))
 
 
+def _cpus() -> frozenset[int]:
+    return frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else frozenset()
+
+
+def _stay_on(cpus: frozenset[int]) -> None:
+    if cpus:
+        os.sched_setaffinity(0, cpus)
+
+
 _GRADIENTS = "gradients"
 _SETTINGS: Mapping[str, _Setting] = {
     "threads": _Setting(torch.get_num_threads, torch.set_num_threads),
@@ -44,6 +54,7 @@ _SETTINGS: Mapping[str, _Setting] = {
     "cudnn.deterministic": _attribute(torch.backends.cudnn, "deterministic"),
     "cudnn.enabled": _attribute(torch.backends.cudnn, "enabled"),
     "cudnn.allow_tf32": _attribute(torch.backends.cudnn, "allow_tf32"),
+    "the CPUs it may run on": _Setting(_cpus, _stay_on),
     "mkldnn": _Setting(lambda: torch.backends.mkldnn.enabled, torch._C._set_mkldnn_enabled),
 }
 
@@ -76,4 +87,6 @@ def seed_all(seed: int) -> None:
 
 
 def _word(value: object) -> str:
-    return {True: "on", False: "off"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    if isinstance(value, frozenset):
+        return " and ".join(str(each) for each in sorted(value))
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
