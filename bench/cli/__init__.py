@@ -147,7 +147,10 @@ def json_option(command: Any) -> Any:
 
 def main(arguments: list[str] | None = None, manner: Manner | None = None) -> None:
     """Run one command and exit with its code."""
-    sys.exit(call(sys.argv[1:] if arguments is None else arguments, manner or Manner()))
+    if arguments is None:
+        arguments = sys.argv[1:]
+        del sys.argv[1:]  # a model's package that reads the command line at import finds a name alone
+    sys.exit(call(arguments, manner or Manner()))
 
 
 def call(arguments: list[str], manner: Manner) -> int:

@@ -38,11 +38,15 @@ def _stay_on(cpus: frozenset[int]) -> None:
         os.sched_setaffinity(0, cpus)
 
 
+def _set_default_device(device: torch.device) -> None:
+    torch.set_default_device(None if device.type == "cpu" else device)  # naming the CPU would slow every call
+
+
 _GRADIENTS = "gradients"
 _SETTINGS: Mapping[str, _Setting] = {
     "threads": _Setting(torch.get_num_threads, torch.set_num_threads),
     "the default dtype": _Setting(torch.get_default_dtype, torch.set_default_dtype),
-    "the default device": _Setting(torch.get_default_device, torch.set_default_device),
+    "the default device": _Setting(torch.get_default_device, _set_default_device),
     _GRADIENTS: _Setting(torch.is_grad_enabled, torch.set_grad_enabled),
     "autocast on the CPU": _cpu_autocast(),
     "deterministic algorithms": _Setting(
