@@ -184,7 +184,7 @@ def facts() -> dict[str, Any]:
             "cudnn_deterministic": torch.backends.cudnn.deterministic,
             "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
             "onednn_enabled": torch.backends.mkldnn.enabled,
-            "flush_denormal": _flushes_denormals(),
+            "flush_denormal": flushes_denormals(),
         },
         "threads": {"intra": torch.get_num_threads(), "inter": torch.get_num_interop_threads()},
     }
@@ -207,5 +207,6 @@ def _build() -> dict[str, str]:
     return found
 
 
-def _flushes_denormals() -> bool:
-    return bool((torch.tensor([1e-40]) * 1.0).item() == 0.0)
+def flushes_denormals() -> bool:
+    """Whether this thread takes numbers too small to be normal for zero, on the CPU."""
+    return bool((torch.tensor([1e-40], dtype=torch.float32, device="cpu") * 1.0).item() == 0.0)

@@ -108,7 +108,7 @@ class InferenceSession:
         self.model, self.weights = self.built.model, self.built.weights
         self.notes += self.built.notes
         self.inputs = self.fresh_inputs()
-        self._note_settings(self._settings.restore())
+        self._restore_settings()
         self.wait()
 
     def prepare(self) -> None:
@@ -167,7 +167,7 @@ class InferenceSession:
 
     def keep_settings(self) -> None:
         """Set again what the first call changed of torch's settings; a note says so, and of a model that compiles."""
-        self._note_settings(self._settings.restore())
+        self._restore_settings()
         if self.case.mode == "eager" and has_compiled():
             self._no_reference = "the model compiles parts of itself with torch.compile"
             self.notes.append(f"{self._no_reference}: this row is not eager alone")
@@ -180,17 +180,18 @@ class InferenceSession:
         gave_up = modes.gave_up() if self.case.mode.startswith("compile") else None
         if gave_up is not None:
             self.notes.append(f"torch.compile gave up at its {gave_up}: what was timed ran eager, at least in part")
-        changed = self._settings.restore()
+        changed, _ = self._settings.restore()
         if self.case.threads is not None and any(each.startswith("threads ") for each in changed):
             raise CaseError(
                 f"the model sets torch's {', '.join(changed)}, in its calls: this row would not be what it says",
                 "Take that out of the forward pass, or leave `threads` out of the suite.",
             )
-        self._note_settings(changed)
-
-    def _note_settings(self, changed: Sequence[str]) -> None:
         if changed:
-            self.notes.append(f"the model's code had set {', '.join(changed)}: set back")
+            self.notes.append(f"the model's code had set {', '.join(changed)}, in its calls")
+
+    def _restore_settings(self) -> None:
+        for words, what in zip(self._settings.restore(), ("set back", "nobody can set that back"), strict=True):
+            self.notes += [f"the model's code had set {', '.join(words)}: {what}"] if words else []
 
     def watch_inputs(self) -> None:
         """Remember what the session's own inputs look like, for `restorer`."""
