@@ -122,7 +122,31 @@ def always_eight(batch_size):
     return torch.randn(8, 8)
 def nothing(batch_size):
     return None
+def same_pair(batch_size):
+    return {"a": torch.ones(6, 8), "b": torch.ones(6, 8)}
+def graph(batch_size):
+    return {"nodes": torch.randn(5 * batch_size, 8), "edges": torch.zeros(2, 7 * batch_size, dtype=torch.long)}
+class Graph(Net):
+    def forward(self, nodes, edges):
+        return self.layers(nodes)
+def on_graphs():
+    return Graph()
+def packed(batch_size):
+    return nn.utils.rnn.pack_padded_sequence(torch.randn(batch_size, 5, 4), [5] * batch_size, batch_first=True)
+def only_two(batch_size):
+    kept = [torch.randn(3, 5, 7), torch.randn(3, 6, 7)]
+    return [kept[number] for number in range(batch_size)]
+class Texts(nn.Module):
+    def forward(self, texts):
+        return torch.tensor([[float(len(each))] for each in texts])
+def on_texts():
+    return Texts()
+def texts(batch_size):
+    return {"texts": ["a cat"] * batch_size}
 """
+
+
+NOWHERE = "no dimension of the inputs is the batch size: a call counts as"
 
 
 @pytest.fixture(autouse=True)
@@ -247,10 +271,20 @@ def test_a_list_with_one_element_an_item_is_one_argument() -> None:
 
 def test_the_batch_may_stand_in_another_dimension_if_it_grows_with_it() -> None:
     assert called("recurrent", "sequences").infer()[0].shape == (6, 2, 4)
-    with pytest.raises(CaseError, match="another one that grows with it"):
+    with pytest.raises(CaseError, match="must be the batch size, 2"):
         session("plain", "always_eight")
     with pytest.raises(CaseError, match="without a tensor"):
         session("plain", "nothing")
+    with pytest.raises(CaseError, match="the same shapes for 2 items as for 3"):
+        session("two", "same_pair")
+    assert called("detector", "only_two").notes == [], "a function that makes no third item is taken at its word"
+    assert called("on_texts", "texts").infer().shape == (2, 1)
+
+
+def test_inputs_that_follow_the_batch_without_a_dimension_of_its_size_are_taken_and_it_is_said() -> None:
+    assert called("on_graphs", "graph").notes == [f"{NOWHERE} 2 items, as the case says"]
+    assert called("recurrent", "packed", batch_size=1).infer()[1].shape == (1, 1, 4)
+    assert called("recurrent", "packed", batch_size=3).notes == [f"{NOWHERE} 3 items, as the case says"]
 
 
 def test_a_module_beside_the_models_hides_none_of_pythons(own_models: Path) -> None:

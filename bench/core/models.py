@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import urllib.error
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from bench.core.batch_size import grows, has_size, is_batch_first, outline
 from bench.core.forms import Built, taken, to_inference
 from bench.core.imports import resolve_callable
 from bench.core.outputs import tensors_of
@@ -66,7 +67,7 @@ def build_inputs(spec: ModelSpec, model: torch.nn.Module, batch_size: int, seed:
     Without a factory of inputs: images (batch_size, 3, height, width) of the model's own size, or of the shape that
     the spec's own `preprocess` makes; standard normal. A list with one element an item is one argument, as
     torchvision's detection models want it.
-    Raises CaseError where a user's factory gives another batch size.
+    Raises CaseError where what a user's factory gives has nothing to do with the batch size.
     """
     if spec.inputs is None:
         shape = _image_shape(spec, model)
@@ -74,39 +75,37 @@ def build_inputs(spec: ModelSpec, model: torch.nn.Module, batch_size: int, seed:
     make = resolve_callable(spec.inputs)
     seed_all(seed)
     inputs = make(batch_size)
-    tensors = tensors_of(inputs)
-    if not tensors and not (isinstance(inputs, list) and len(inputs) == batch_size):
+    if not tensors_of(inputs) and not has_size(inputs, batch_size):
         raise CaseError(
             f"{spec.inputs}({batch_size}) returned {type(inputs).__name__} without a tensor in it",
             "Return a tensor, a tuple, a dict or a list of tensors.",
         )
-    is_leading = bool(tensors) and all(each.ndim > 0 and each.shape[0] == batch_size for each in tensors[:1])
     if isinstance(inputs, list) and len(inputs) == batch_size:
-        all_leading = bool(tensors) and all(each.ndim > 0 and each.shape[0] == batch_size for each in tensors)
-        if not all_leading or len(make(batch_size + 1)) == batch_size + 1:
+        if not is_batch_first(inputs, batch_size) or grows(make, batch_size, seed, len, unknown=False):
             return (inputs,)
-    elif not is_leading:
-        _refuse_other_batch(spec.inputs, make, batch_size, tensors)
+    elif not is_batch_first(inputs, batch_size):
+        _refuse_other_batch(spec.inputs, make, inputs, batch_size, seed)
+    if hasattr(inputs, "_fields"):
+        return (inputs,)  # a named tuple is one thing with parts, as a dataclass is; a packed sequence is such a one
     if isinstance(inputs, list):
         return tuple(inputs)
     return dict(inputs) if isinstance(inputs, Mapping) else inputs
 
 
-def _refuse_other_batch(
-    name: str, make: Callable[[int], Any], batch_size: int, tensors: Sequence[torch.Tensor]
-) -> None:
-    """Raise CaseError where no dimension of `tensors` grows with the batch size; time, or a number, may come first."""
-    others = tensors_of(make(batch_size + 1))
-    pairs = [
-        (one, other)
-        for mine, its in zip(tensors, others, strict=False)
-        for one, other in zip(mine.shape, its.shape, strict=False)
-    ]
-    if (batch_size, batch_size + 1) not in pairs:
+def _refuse_other_batch(name: str, make: Callable[[int], Any], inputs: Any, batch_size: int, seed: int) -> None:
+    """Raise CaseError where `inputs`, which begin with something else, have nothing to do with the batch size."""
+    advice = "Build the inputs from the batch size that the function is given."
+    found = has_size(inputs, batch_size)
+    if isinstance(inputs, torch.Tensor) and not found:
         raise CaseError(
-            f"{name}({batch_size}) returned a first tensor of shape {tuple(tensors[0].shape)}; "
-            f"its first dimension must be the batch size, {batch_size}, or another one that grows with it",
-            "Build the inputs from the batch size the function is given.",
+            f"{name}({batch_size}) returned a tensor of shape {tuple(inputs.shape)}; "
+            f"its first dimension, or another one, must be the batch size, {batch_size}",
+            advice,
+        )
+    if not grows(make, batch_size, seed, outline, unknown=found):
+        shapes = ", ".join(str(tuple(each.shape)) for each in tensors_of(inputs)[:3])
+        raise CaseError(
+            f"{name} returned the same shapes for {batch_size} items as for {batch_size + 1}: {shapes}", advice
         )
 
 
@@ -127,6 +126,7 @@ def _call_factory(spec: ModelSpec, seed: int) -> Built:
             f"{spec.factory} is your own factory: only torchvision names know `pretrained`",
             "Load the weights inside the factory, or give `weights` a state_dict file.",
         )
+    seed_all(seed)  # of weights that are drawn when the module is imported
     factory = resolve_callable(spec.factory)
 
     def make() -> Built:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from bench.characters import on_one_line
 from bench.core import devices, equivalence, modes, yardstick
+from bench.core.batch_size import note_on_batch
 from bench.core.blame import blamed_on
 from bench.core.forms import Built, has_compiled
 from bench.core.images import Source, blamed_on_image, name_of, open_image
@@ -108,6 +109,7 @@ class InferenceSession:
         self.model, self.weights = self.built.model, self.built.weights
         self.notes += self.built.notes
         self.inputs = self.fresh_inputs()
+        self.notes += filter(None, [note_on_batch(self.inputs, self.case.batch_size)])
         self._restore_settings()
         self.wait()
 
