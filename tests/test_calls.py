@@ -16,7 +16,7 @@ from bench.judge.targets import judge
 from bench.plan.case import Case
 from bench.plan.suite import Target
 from bench.report.assemble import Run, Seen, build
-from bench.report.calls import groups, groups_of, trend
+from bench.report.calls import groups, groups_of, since_start, trend
 from bench.report.derive import relate
 from bench.report.schema import Report, Result, Round
 from bench.show.advice import advice
@@ -234,3 +234,19 @@ def test_a_speed_up_of_unchecked_outputs_says_so_wherever_it_stands() -> None:
     assert record.outcomes[1].message == "the output is unchecked: nobody said why"
     assert SPEEDUP in of_report(make_report(against_eager(key_frames(4, 24)))).outcomes[1].readings
     assert "- output unchecked: nobody said why: resnet18-cpu-b1-torchscript" in text
+
+
+def warmed(first_ms: float, later_ms: float, seed: int) -> Round:
+    """A round whose first calls take `first_ms` and whose measured ones `later_ms`, each disturbed."""
+    rng = random.Random(seed)
+    first = [round(1e6 * disturbed(rng, first_ms)) for _ in range(12)]
+    made = a_round([round(1e6 * disturbed(rng, later_ms)) for _ in range(8)])
+    return made.model_copy(update={"warm_up": made.warm_up.model_copy(update={"samples_ns": first})})
+
+
+def test_work_that_has_grown_since_the_first_calls_is_seen_though_few_calls_were_measured() -> None:
+    grown = since_start([warmed(0.05, 19.0, seed) for seed in range(3)])
+    assert grown is not None
+    assert grown > 100
+    assert since_start([warmed(0.05, 19.0, 0), warmed(19.0, 19.0, 1)]) is None, "one round does not show it"
+    assert all(since_start([warmed(5.0, 5.0, seed), warmed(9.0, 5.0, seed + 1)]) is None for seed in range(200))

@@ -111,6 +111,7 @@ def test_speed_up_and_output_check_stand_together() -> None:
     assert row(text, "vgg11", "eager").endswith("=")
     assert row(text, "vgg11", "compile").endswith("1.50× ?")
     assert "? output unchecked" in text
+    assert "- output unchecked: no time: vgg11" in text  # the mark's reason stands under Notes
 
 
 def test_targets_are_marked_in_the_row_of_their_case() -> None:

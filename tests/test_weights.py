@@ -131,6 +131,11 @@ def test_a_checkpoint_is_told_apart_from_its_state_and_an_average_is_named(tmp_p
         "lightning": ({"state_dict": state, "epoch": 3, "optimizer": {"state": state}}, ['under ["state_dict"] ']),
         "ema": ({"model": state, "ema": state}, ['["model"]', '["ema"]']),
         "nested": ({"a": {"model": state}}, ['torch.load("nested.pt")["a"]["model"]']),
+        "wrapped": (
+            {"state_dict": {f"model.{key}": value for key, value in state.items()}},
+            ["removeprefix('model.')"],
+        ),
+        "empty": ({}, ["holds no tensors"]),
         "copies": (
             {f"{prefix}{key}": value for prefix in ("model.", "model_ema.") for key, value in state.items()},
             ["'model.' or 'model_ema.'", "EMA"],
@@ -176,6 +181,8 @@ def test_files_that_hold_no_weights_are_named_for_what_they_are(
         "text.pt": (b"hello", "is not a file of plain tensors"),
         "lfs.pt": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "`git lfs pull`"),
         "page.pt": (b"\n<!DOCTYPE html><html></html>", "is a web page"),
+        "array.npy": (b"\x93NUMPY\x01\x00v\x00", "is a NumPy array"),
+        "odd.safetensors": (b"what is this", "is no safetensors file, or a damaged one"),
         "index.json": (b'{"weight_map": {}}', "is a JSON file"),
         "trap.pt": (pickle.dumps(Trap()), "bench never unpickles objects"),
         "module.pt": (None, "holds pickled objects (torch.nn.modules.container.Sequential)"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import torch
 from torch import nn
 
@@ -65,6 +67,21 @@ class EveryFiftieth(Plain):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self.calls.add_(1)
         return super().forward(torch.where(self.calls % 50 == 0, x + 1, x))
+
+
+class SeedsItsOwn(Plain):
+    """Always the same for eager; a trace keeps the draw and forgets the seeding."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        torch.manual_seed(0)
+        return super().forward(x + torch.rand(16))
+
+
+class ToldTheTime(Plain):
+    """Another answer at another time; a trace keeps the time at which it was made."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) + time.time() % 1000
 
 
 class TracedBranch(Plain):
@@ -171,3 +188,13 @@ def test_a_model_that_is_built_differently_each_time_is_no_yardstick() -> None:
     found = checked("NeverTheSame")
     assert found.status == "unchecked"
     assert (found.reason or "").endswith("from one build to the next")
+
+
+def test_a_trace_that_forgot_how_the_model_seeds_itself_is_not_called_equal() -> None:
+    assert checked("SeedsItsOwn").status in ("different", "unchecked")
+
+
+def test_a_model_that_answers_by_the_clock_is_no_yardstick() -> None:
+    found = checked("ToldTheTime")
+    assert found.status == "unchecked"
+    assert "eager itself varies" in (found.reason or "")

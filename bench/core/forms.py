@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass, field
 
 import torch
+from torch.nn.parameter import is_lazy
 
 from bench.errors import CaseError
 
@@ -43,7 +44,7 @@ def taken(returned: object, factory: str) -> Built:
     built.scripted = isinstance(built.model, torch.jit.ScriptModule)
     if built.scripted:
         built.notes.append("the factory returns a TorchScript module: it runs as TorchScript in every mode")
-    built.trainable = sum(each.numel() for each in built.model.parameters() if each.requires_grad)
+    built.trainable = sum(each.numel() for each in built.model.parameters() if each.requires_grad and not is_lazy(each))
     return built
 
 

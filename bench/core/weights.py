@@ -9,7 +9,7 @@ import hashlib
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ _FOREIGN = {
     b"{": ("is a JSON file, not weights", "Name a file with the tensors themselves; an index only lists such files."),
     b"\x89HDF": ("is an HDF5 file, not one of torch", "Convert it to a state_dict with the library that wrote it."),
     b"GGUF": ("is a GGUF file, not one of torch", "Convert it to a state_dict or to safetensors."),
+    b"\x93NUMPY": ("is a NumPy array, not a file of torch", f"Put it into the model, then {_SAVE}."),
     b"\x1f\x8b": ("is compressed with gzip", "Unpack it first (gunzip, or tar xzf)."),
     b"\xfd7zXZ": ("is compressed with xz", "Unpack it first (unxz, or tar xJf)."),
     b"\x28\xb5\x2f\xfd": ("is compressed with zstd", "Unpack it first (unzstd)."),
@@ -82,6 +83,10 @@ def _read_torch(path: Path, head: bytes) -> Any:
         raise CaseError(f"{path.name} {foreign[0]}", foreign[1])
     if not head:
         raise CaseError(f"{path.name} is empty", "Fetch or save it again.")
+    if path.suffix == ".safetensors":
+        raise CaseError(f"{path.name} is no safetensors file, or a damaged one", "Fetch or save it again.")
+    if head[257:262] == b"ustar":
+        raise CaseError(f"{path.name} is a tar archive, not a file of torch", "Unpack it first.")
     archive = _archive_kind(path, head)
     if archive is not None:
         raise CaseError(f"{path.name} {archive[0]}", archive[1])
@@ -114,7 +119,8 @@ def _archive_kind(path: Path, head: bytes) -> tuple[str, str] | None:
         )
     if "data.pkl" in ends:
         return None
-    return "is a zip archive, not a file of torch", "Unpack it first, and name a file of weights that torch.save made."
+    what = "an archive of NumPy arrays" if ends and all(name.endswith(".npy") for name in ends) else "a zip archive"
+    return f"is {what}, not a file of torch", "Name a file of weights that torch.save made."
 
 
 def _unreadable(path: Path, head: bytes, error: Exception) -> CaseError:
@@ -177,26 +183,28 @@ def _misfit(model: torch.nn.Module, state: Mapping[str, Any], path: Path, error:
     """Why `state` cannot be loaded into `model`, and the line that makes a file that can."""
     own = model.state_dict()
     kind = type(model).__name__
+    if not state:
+        return CaseError(f"{path.name} holds no tensors: it is an empty dict", f"Save it with {_SAVE}.")
     inner = list(_inner_states(state))
     if inner:
         where = [f'["{keys}"]' for keys in ('"]["'.join(each) for each in inner)]
         fitting = [spelled for spelled, keys in zip(where, inner, strict=True) if _fits(own, _at(state, keys))]
         best = (fitting or where)[0]
+        prefixes = [] if fitting else _prefixes(own, _at(state, inner[0]))
         others = f" (it also has {', '.join(each for each in where if each != best)})" if len(where) > 1 else ""
         return CaseError(
             f"{path.name} is a checkpoint that holds the state_dict under {best}{others}",
-            f'Save that alone: torch.save({_loading(path)}{best}, "weights.pt")',
+            _cure(f"{_loading(path)}{best}", prefixes),
         )
     prefixes = _prefixes(own, state)
     if prefixes:
         each_word = " or ".join(repr(each) for each in prefixes)
         ema = " (an average of the weights, EMA)" if any("ema" in each.lower() for each in prefixes) else ""
         is_wrapper = any(each in ("module.", "_orig_mod.", "module._orig_mod.") for each in prefixes)
-        why = ", as DataParallel or torch.compile leave them" if is_wrapper else ""
+        why = ": DataParallel or torch.compile add it" if is_wrapper else ""
         return CaseError(
             f"the keys in {path.name} begin with {each_word}{ema}, those of {kind} do not{why}",
-            f"Take it off: state = {{key.removeprefix({prefixes[0]!r}): value for key, value in "
-            f'{_loading(path)}.items() if key.startswith({prefixes[0]!r})}}; torch.save(state, "weights.pt")',
+            _cure(_loading(path), prefixes),
         )
     lacking = _prefixes(state, own)
     if lacking:
@@ -209,6 +217,17 @@ def _misfit(model: torch.nn.Module, state: Mapping[str, Any], path: Path, error:
     return CaseError(
         f"{path.name} does not fit {kind}: {said}",
         "Name the architecture that these weights were saved from.",
+    )
+
+
+def _cure(loading: str, prefixes: Sequence[str]) -> str:
+    """The line of Python that saves what `loading` reads, without the first of the prefixes, if there is one."""
+    if not prefixes:
+        return f'Save that alone: torch.save({loading}, "weights.pt")'
+    first = prefixes[0]
+    return (
+        f"Take it off: state = {{key.removeprefix({first!r}): value for key, value in {loading}.items() "
+        f'if key.startswith({first!r})}}; torch.save(state, "weights.pt")'
     )
 
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, Protocol
 
 from bench.errors import CaseError, Unsupported
@@ -210,16 +211,22 @@ def first_call(session: Session, clock: Clock) -> tuple[Timed, int]:
     call = session.bound()
     start = clock()
     try:
-        call()
+        answer = call()
         session.wait()
     except Exception as error:
         if not session.wants_gradients(error):
             raise
         call = session.bound()
         start = clock()
-        call()
+        answer = call()
         session.wait()
     took = clock() - start
+    if isinstance(answer, GeneratorType | CoroutineType | AsyncGeneratorType):
+        raise CaseError(
+            f"the model answers with a {type(answer).__name__.replace('_', ' ')}: nothing is computed until it is read",
+            "Measure a module whose forward pass reads it to its end.",
+        )
+    del answer
     session.compiled()  # raises where nothing was compiled: no need to warm that up
     session.keep_settings()
     restore = session.restorer()
@@ -359,7 +366,9 @@ def explain(error: BaseException, edge: Edge) -> dict[str, Any]:
     elif isinstance(error, SystemExit):
         code = "" if error.code is None else ascii(error.code) if isinstance(error.code, int | str) else "…"
         message = f"the model called sys.exit({code})"
-        advice = "A model must not end the process: raise an exception instead."
+        advice = (
+            "A model must not end the process. If its command line is read at import, move that behind `if __name__`."
+        )
     elif known is not None:
         status, advice = known
         if status == "unsupported":  # the advice says more than a page of a compiler's output

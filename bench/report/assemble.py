@@ -161,7 +161,7 @@ def _result(case: Case, seen: Seen, environment: str, interrupted: bool, wants_a
 
 def _unsettled(rounds: list[Round]) -> list[Round]:
     """The rounds, none of them steady where times went on climbing behind the warm-up."""
-    if calls.trend([each.samples_ns for each in rounds]) is None:
+    if calls.trend([each.samples_ns for each in rounds]) is None and calls.since_start(rounds) is None:
         return rounds
     return [each.model_copy(update={"warm_up": each.warm_up.model_copy(update={"steady": False})}) for each in rounds]
 

@@ -27,6 +27,8 @@ _REGULAR = 0.85  # of the calls in turn are of the rarer kind, and of the others
 _ORDINALS = ("second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 
 _LEAST_TREND = {True: 0.10, False: 0.50}  # with three rounds or more, and with fewer
+_FIRST_CALLS = 5
+_LEAST_GROWTH = 3.0  # over the slowest of the first calls: no noise makes all five so quick, in every round
 _FEWEST_CALLS = 12  # of a round, to see a trend in it
 _CLIMBING = {8: 0.8, 4: 0.95}  # of all pairs of a round's parts, on average over the rounds
 _LEAST_CLIMBING = 0.65  # as above, in each round but one of five
@@ -61,7 +63,11 @@ def notes(rounds: Sequence[Round]) -> list[str]:
     samples = [each.samples_ns for each in rounds]
     found, climbs = groups_of(rounds), trend(samples)
     told = [] if found is None else [found.words()]
-    return told + ([] if climbs is None else [trend_words(climbs)])
+    grown = since_start(rounds) if climbs is None else None
+    told += [] if climbs is None else [trend_words(climbs)]
+    return told + (
+        [] if grown is None else [f"slows down as it is called: {1 + grown:.3g} times its first calls' time"]
+    )
 
 
 def groups_of(rounds: Sequence[Round]) -> Groups | None:
@@ -187,6 +193,20 @@ def trend(rounds: Sequence[Sequence[int]]) -> float | None:
     if abs(typical) < least or fmean(shares) < _CLIMBING[parts]:
         return None
     return math.expm1(typical) if sum(share < _LEAST_CLIMBING for share in shares) <= len(shares) // 5 else None
+
+
+def since_start(rounds: Sequence[Round]) -> float | None:
+    """How much slower calls are than the first ones of the warm-up were (9.0: ten times), None where not clearly so.
+
+    First calls are slow where anything warms up; where they were the quickest by far, in every round, the work grows.
+    """
+    ratios = []
+    for each in rounds:
+        first = each.warm_up.samples_ns[1:6]
+        if len(first) < _FIRST_CALLS or not each.samples_ns or min(first) <= 0:
+            return None
+        ratios.append(median(each.samples_ns) / max(first))
+    return median(ratios) - 1 if ratios and min(ratios) >= _LEAST_GROWTH else None
 
 
 def trend_words(climbs: float) -> str:

@@ -150,7 +150,10 @@ def _ended(report: Report, statuses: Sequence[Status], width: int, verbose: bool
         if result.status in statuses:
             failure = result.failure
             advice = "" if failure is None else failure.advice
-            groups[_NUMBER.sub("#", outcome(result.status, failure)), advice].append(result)
+            said = outcome(result.status, failure)
+            # An exit code is no such number: another one is another failure.
+            is_exit = failure is not None and failure.type == "SystemExit"
+            groups[said if is_exit else _NUMBER.sub("#", said), advice].append(result)
     return [line for group in groups.values() for line in _failure_paragraph(group, width, verbose)]
 
 
@@ -290,7 +293,7 @@ def _notes(report: Report, most: int, verbose: bool) -> list[str]:
     about: dict[str, list[str]] = defaultdict(list)
     for result in report.results:
         told = calls.notes(result.rounds) + _unchecked(result)
-        told = [note for each in result.rounds for note in each.notes] + (result.notes if verbose else [])
+        told += [note for each in result.rounds for note in each.notes] + (result.notes if verbose else [])
         told += result.accuracy.notes if result.accuracy is not None else []
         for note in dict.fromkeys(told):
             about[clean(note)].append(clean(result.case.id))
@@ -299,10 +302,11 @@ def _notes(report: Report, most: int, verbose: bool) -> list[str]:
 
 
 def _unchecked(result: Result) -> list[str]:
-    """Why nobody knows whether this case answers what eager does."""
-    if result.status != "ok" or result.equivalence.status != "unchecked":
-        return []
-    return [f"output unchecked: {result.equivalence.reason or 'nobody said why'}"]
+    """Why nobody knows whether this case answers what eager does; or how it is known, where that is not plain."""
+    seen = result.equivalence
+    if result.status == "ok" and seen.status == "unchecked":
+        return [f"output unchecked: {seen.reason or 'nobody said why'}"]
+    return [seen.reason] if seen.status == "equal" and seen.reason and "keeps state" in seen.reason else []
 
 
 def _item(text: str, width: int, style: str = "") -> Text:

@@ -200,6 +200,8 @@ def _notes(report: AbReport) -> list[str]:
 
 def output_words(case: AbCase) -> str:
     """What is to be said of the sides' outputs; nothing where they agree, or nobody looked."""
+    if case.outputs.status == "not compared" and case.outputs.reason:
+        return f"the sides' answers were not compared: {clean(case.outputs.reason)[:200]}"
     if case.outputs.status != "different":
         return ""
     far = "" if case.outputs.max_rel is None else f" by {brief(100 * case.outputs.max_rel)} % of the largest value"

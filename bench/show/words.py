@@ -21,6 +21,7 @@ _STATUS = {
     "unsupported": "unsupported",
     "skipped": "skipped",
 }
+_OWN_WORDS = ("CaseError", "SystemExit", "UnusableFigures")  # errors that bench words itself
 _QUIET_AXES = ("device", "precision", "channels_last", "threads")
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -139,7 +140,13 @@ def outcome(status: Status, failure: Failure | None) -> str:
     elif status == "out_of_memory":
         why = memory_words(failure.message) or why
     elif status == "failed":
-        why = f"{clean(failure.type)}: {why}" if why else clean(failure.type)
+        why = (
+            why
+            if why and failure.type in _OWN_WORDS
+            else f"{clean(failure.type)}: {why}"
+            if why
+            else clean(failure.type)
+        )
     return f"{words}: {why}" if why else words
 
 
