@@ -282,7 +282,7 @@ def test_the_batch_may_stand_in_another_dimension_if_it_grows_with_it() -> None:
 
 
 def test_inputs_that_follow_the_batch_without_a_dimension_of_its_size_are_taken_and_it_is_said() -> None:
-    assert called("on_graphs", "graph").notes == [f"{NOWHERE} 2 items, as the case says"]
+    assert called("on_graphs", "graph", batch_size=3).notes == [f"{NOWHERE} 3 items, as the case says"]
     assert called("recurrent", "packed", batch_size=1).infer()[1].shape == (1, 1, 4)
     assert called("recurrent", "packed", batch_size=3).notes == [f"{NOWHERE} 3 items, as the case says"]
 

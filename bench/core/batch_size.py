@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from bench.core.outputs import read, tensors_of
+from bench.core.outputs import look, read, tensors_of
 from bench.core.torch_state import seed_all
 
 
@@ -43,11 +43,8 @@ def grows(
     seed_all(seed)
     one = make(batch_size)
     seed_all(seed)
-    try:
-        other = make(batch_size + 1)
-    except Exception:
-        return unknown
-    return seen(one) != seen(other)
+    other, trouble = look(lambda: make(batch_size + 1), "")
+    return unknown if trouble is not None else seen(one) != seen(other)
 
 
 def note_on_batch(inputs: object, batch_size: int) -> str:
