@@ -47,8 +47,8 @@ def _instead(top: Path, ref: str, option: str) -> str:
         return instead
     if answer(top, "rev-parse", "--is-shallow-repository") == "true":
         return (
-            "This clone holds only part of the history: `git fetch --unshallow --tags`, "
-            "or in CI the whole history (fetch-depth: 0)."
+            "This clone holds only part of the history: `git fetch --unshallow --tags`, or in CI the whole history "
+            f"(fetch-depth: 0). A clone of one branch alone wants `git fetch origin {ref}` as well."
         )
     return _unfetched(top, ref)
 

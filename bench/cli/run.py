@@ -55,6 +55,7 @@ def command(manner: Manner, /, **options: Any) -> int:
     A suite is trusted like code: it names the factories that build its models.
     """
     asked = Asked(**options)
+    began = time.monotonic()
     order = take_order(asked)
     check_exports(asked.exports, manner.json, None if asked.output == "-" else order.report_path)
     if asked.dry_run:
@@ -67,7 +68,10 @@ def command(manner: Manner, /, **options: Any) -> int:
         hold()
         report = _finish(order, journal, interrupted or failure is not None)
         if report is None:
-            echo("interrupted before anything was known: no report", err=True)
+            echo(
+                f"interrupted after {_minutes(time.monotonic() - began)}, before anything was known: no report",
+                err=True,
+            )
             return 130
         code = _deliver(manner, asked, order, report)
         if report.status == "complete":

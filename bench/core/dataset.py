@@ -179,6 +179,10 @@ def _meaning(names: Sequence[str], classes: int, labels: Sequence[str]) -> Mappi
             ids = {int(name) for name in names}
             if 0 not in ids and max(ids) == classes:
                 text += f" No id is 0, so they seem to be counted from 1. {_FROM_ONE}."
+            elif len(set(names)) == classes:
+                text += (
+                    " There are as many folders as classes: --class-order text or number counts the folders instead."
+                )
             raise UsageError(text)
         return {name: int(name) for name in names}
     known = _by_label(labels)

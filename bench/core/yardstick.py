@@ -194,4 +194,5 @@ class _Twin:
 
 
 def _no_exact(trouble: object) -> _Exact:
-    return _Exact(reason=f"no float64 reference ({trouble}); the floor alone was used")
+    said = str(trouble).replace("looked at", "called")
+    return _Exact(reason=f"no float64 reference ({said}); the floor alone was used")
