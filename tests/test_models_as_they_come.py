@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 import torch
+import torch._dynamo
 
 from bench.core import imports
 from bench.core.session import InferenceSession
-from bench.errors import CaseError
+from bench.errors import CaseError, Unsupported
 from bench.measure.clock import monotonic
 from bench.measure.worker import first_call
 from bench.plan.case import ModelSpec
@@ -45,6 +46,36 @@ def frozen():
     return torch.jit.freeze(torch.jit.trace(Net().eval(), torch.randn(2, 8)))
 def compiled():
     return torch.compile(Net())
+def compiled_in_place():
+    net = Net()
+    net.compile(backend="eager")
+    return net
+def compiled_forward():
+    net = Net()
+    net.forward = torch.compile(net.forward, backend="eager")
+    return net
+class Decorated(Net):
+    @torch.compile(backend="eager")
+    def forward(self, x):
+        return self.layers(x)
+def decorated():
+    return Decorated()
+def compiled_part():
+    net = Net()
+    net.layers = torch.compile(net.layers, backend="eager")
+    return net
+def the_class():
+    return Net
+def with_its_settings():
+    return Net(), {"depth": 1}
+class Integers(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.Linear(8, 8)), dtype=torch.qint8)
+    def forward(self, x):
+        return self.layer(x)
+def quantised():
+    return Integers()
 def function():
     return lambda x: x
 
@@ -89,6 +120,23 @@ class Gradients(Net):
 
 def gradients():
     return Gradients()
+
+class Forces(Net):
+    def forward(self, x):
+        x = x.clone().requires_grad_()
+        return torch.autograd.grad(self.layers(x).pow(2).sum(), x)[0]
+
+def forces():
+    return Forces()
+
+class Adapts(Net):
+    def forward(self, x):
+        with torch.enable_grad():
+            own = torch.autograd.grad(self.layers(x).pow(2).mean(), list(self.layers.parameters()))
+        return self.layers(x) - 0.1 * own[-1]
+
+def adapts():
+    return Adapts()
 
 class Detector(nn.Module):
     def forward(self, images):
@@ -199,15 +247,48 @@ def test_a_model_that_comes_converted_runs_and_is_called_what_it_is(factory: str
     assert made.check().status == ("reference" if factory == "exported" else "unchecked")
 
 
-def test_a_compiled_model_is_taken_apart_so_that_eager_is_eager() -> None:
-    made = called("compiled")
-    assert not hasattr(made.model, "_orig_mod")
+@pytest.mark.parametrize("factory", ["compiled", "compiled_in_place", "compiled_forward", "decorated"])
+def test_a_compiled_model_is_taken_apart_so_that_eager_is_eager(factory: str) -> None:
+    torch._dynamo.utils.counters.clear()
+    made = called(factory)
+    assert made.check().status == "reference"
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 0, "nothing was compiled"
+    assert called(factory, mode="torchscript").check().status == "equal"
     assert any("returns a compiled model" in note for note in made.notes)
     assert torch.equal(made.infer(), made.infer()), "the one inside is in eval mode"
 
 
+def test_a_model_that_compiles_a_part_of_itself_is_no_eager_and_is_held_against_one_that_is() -> None:
+    torch._dynamo.utils.counters.clear()
+    made = called("compiled_part")
+    assert made.check().status == "unchecked"
+    assert "compiles parts of itself" in str(made.notes)
+    frames = torch._dynamo.utils.counters["frames"]["ok"]
+    traced = called("compiled_part", mode="torchscript")
+    assert traced.check().status == "equal"
+    assert "taken off" in str(traced.notes)
+    assert torch._dynamo.utils.counters["frames"]["ok"] == frames, "neither side compiled"
+
+
+def test_torchscript_takes_an_exported_model() -> None:
+    assert called("exported", mode="torchscript").check().status == "equal"
+
+
+@pytest.mark.parametrize(("factory", "why"), [("frozen", "constants of type float32"), ("quantised", "cannot be cast")])
+def test_a_precision_that_a_models_weights_cannot_take_is_unsupported(factory: str, why: str) -> None:
+    with pytest.raises(Unsupported, match=why):
+        session(factory, precision="bf16")
+    assert called(factory).infer().shape[0] == 2
+
+
 def test_what_is_no_module_is_refused_with_the_way_to_one() -> None:
-    for factory, advice in (("program", ".module()"), ("function", "torch.nn.Module whose forward calls it")):
+    ways = {
+        "program": ".module()",
+        "function": "torch.nn.Module whose forward calls it",
+        "the_class": "Net(…)",
+        "with_its_settings": "Return the module alone",
+    }
+    for factory, advice in ways.items():
         with pytest.raises(CaseError) as caught:
             session(factory)
         assert advice in caught.value.advice
@@ -261,6 +342,15 @@ def test_a_model_that_computes_gradients_runs_outside_inference_mode_and_others_
     with torch.inference_mode():
         assert made.bound()().shape == (2, 8)  # type: ignore[attr-defined]
     assert called("plain").infer().is_inference()
+
+
+def test_gradients_are_allowed_as_far_as_a_model_needs_them() -> None:
+    assert called("forces").infer().shape == (2, 8)
+    assert called("adapts").infer().shape == (2, 8)
+    for factory in ("forces", "adapts"):
+        assert called(factory, mode="torchscript").check().status == "equal"
+    ordinary = called("plain")
+    assert not any(each.requires_grad for each in ordinary.model.parameters())
 
 
 def test_a_list_with_one_element_an_item_is_one_argument() -> None:

@@ -83,7 +83,7 @@ def _take_apart(session: InferenceSession) -> Anatomy:
         model=session.spec.factory,
         weights=session.weights,
         parameters=sum(each.numel() for each in parameters),
-        trainable=session.built.trainable,
+        trainable=sum(each.numel() for name, each in model.named_parameters() if name in session.built.trainable),
         buffers=sum(each.numel() for each in model.buffers()),
         size_mb=sum(each.numel() * each.element_size() for each in parameters) / MB,
         layers=dict(Counter(type(each).__name__ for each in _layers(model)).most_common()),

@@ -18,10 +18,11 @@ from bench.errors import Unsupported
 Forward = Callable[..., Any]
 
 
-def prepare(model: torch.nn.Module, inputs: Inputs, mode: str) -> tuple[Forward, list[str]]:
+def prepare(model: torch.nn.Module, inputs: Inputs, mode: str, gradients: bool = False) -> tuple[Forward, list[str]]:
     """The callable for `mode`, and notes for the report.
 
-    `inputs` are on the model's device. torch.compile works at the first call, not here.
+    `inputs` are on the model's device; `gradients`: its forward pass computes some. torch.compile works at the first
+    call, not here.
     Raises Unsupported where this torch cannot do `mode`.
     """
     base, _, option = mode.partition(":")
@@ -29,7 +30,8 @@ def prepare(model: torch.nn.Module, inputs: Inputs, mode: str) -> tuple[Forward,
         return model, []
     if base == "compile":
         return _compile(model, option or None)
-    return _torchscript(model, inputs, by_script=option == "script")
+    with torch.set_grad_enabled(gradients):
+        return _torchscript(model, inputs, by_script=option == "script")
 
 
 def _compile(model: torch.nn.Module, option: str | None) -> tuple[Forward, list[str]]:
@@ -54,9 +56,8 @@ def _torchscript(model: torch.nn.Module, inputs: Inputs, by_script: bool) -> tup
         raise Unsupported("this torch has no TorchScript", "Use mode compile.")
     if isinstance(model, jit.ScriptModule):
         return _frozen(jit, model), []
-    with torch.no_grad():
-        run(model, inputs)  # what the model itself raises is its own failure, not TorchScript's
-    with warnings.catch_warnings(record=True) as caught, torch.no_grad():
+    run(model, inputs)  # what the model itself raises is its own failure, not TorchScript's
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             converted = jit.script(model) if by_script else _trace(jit, model, inputs)

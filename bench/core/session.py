@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
@@ -16,7 +15,8 @@ from bench.characters import on_one_line
 from bench.core import devices, equivalence, modes, yardstick
 from bench.core.batch_size import note_on_batch
 from bench.core.blame import blamed_on
-from bench.core.forms import Built, has_compiled
+from bench.core.forms import Built, graphs_compiled, refuse_other_type, uncompile_parts
+from bench.core.gradients import is_about_gradients, outside_inference_mode
 from bench.core.images import Source, blamed_on_image, name_of, open_image
 from bench.core.imports import add_to_path
 from bench.core.labels import labels_of
@@ -30,7 +30,7 @@ from bench.core.torch_state import TorchState
 from bench.errors import BenchError, CaseError, Unsupported
 from bench.plan.case import Case, ModelSpec
 
-_ABOUT_GRADIENTS = re.compile(r"inference tensor|does not require grad|requires_grad|inference_?mode", re.IGNORECASE)
+_COMPILES = "the model compiles parts of itself with torch.compile"
 CHANGES_INPUTS = "the model changes its inputs"
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -82,6 +82,7 @@ class InferenceSession:
         self._untouched: tuple[object, ...] = ()
         self._restoring: Restoring | None = None
         self._gradients = False  # whether the model computes some in its forward pass
+        self._of_parameters = False  # and whether it does of its parameters
         add_to_path(pythonpath)
 
     def __enter__(self) -> Self:
@@ -104,7 +105,7 @@ class InferenceSession:
         devices.use(self.device)
         if self.case.threads is not None:
             torch.set_num_threads(self.case.threads)
-        self._settings = TorchState()
+        self._settings, self._graphs = TorchState(), graphs_compiled()
         self.built = self._place()
         self.model, self.weights = self.built.model, self.built.weights
         self.notes += self.built.notes
@@ -115,9 +116,20 @@ class InferenceSession:
 
     def prepare(self) -> None:
         """Convert the loaded model to the case's mode."""
-        self.forward, notes = modes.prepare(self.model, self.inputs, self.case.mode)
+        if self.case.mode.startswith("torchscript") and uncompile_parts(self.model):
+            self.notes.append(f"{_COMPILES}: taken off, for TorchScript takes none of that")
+        while True:
+            try:
+                self.forward, notes = self._converted(self.model, self.inputs)
+                break
+            except RuntimeError as error:
+                if not self.wants_gradients(error):
+                    raise
         self.notes += notes
         self.wait()
+
+    def _converted(self, model: torch.nn.Module, inputs: Inputs) -> tuple[modes.Forward, list[str]]:
+        return modes.prepare(model, inputs, self.case.mode, self._gradients)
 
     def close(self) -> None:
         """Let go of the model and its inputs, and of the device memory they took."""
@@ -141,7 +153,7 @@ class InferenceSession:
         Call it inside `torch.inference_mode()`: entering that context costs more than an empty model.
         """
         if self._gradients:
-            return self.infer if self._restoring is None else self._with_gradients(self._restoring.call)
+            return self.infer if self._restoring is None else outside_inference_mode(self._restoring.call)
         if self._restoring is not None:
             return self._restoring.call
         forward, inputs = self.forward, self.inputs
@@ -151,18 +163,17 @@ class InferenceSession:
             return lambda: forward(*inputs)
         return lambda: forward(inputs)
 
-    @staticmethod
-    def _with_gradients(call: Callable[[], object]) -> Callable[[], object]:
-        def outside() -> object:
-            with torch.inference_mode(False):
-                return call()
-
-        return outside
-
     def wants_gradients(self, error: BaseException) -> bool:
-        """Whether `error` came of a forward pass that computes gradients; `bound` then allows them."""
-        if self._gradients or not isinstance(error, RuntimeError) or not _ABOUT_GRADIENTS.search(str(error)):
+        """Whether `error` came of a forward pass that computes gradients; those that it lacked are then allowed.
+
+        First those of its inputs, then those of its parameters: without inference mode alone, they want none.
+        """
+        if self._of_parameters or not is_about_gradients(error):
             return False
+        if self._gradients:
+            self._of_parameters = True
+            self.built.allow_gradients()
+            return True
         self._gradients = True
         self.notes.append("the model computes gradients in its forward pass: it runs outside torch.inference_mode")
         return True
@@ -170,8 +181,8 @@ class InferenceSession:
     def keep_settings(self) -> None:
         """Set again what the first call changed of torch's settings; a note says so, and of a model that compiles."""
         self._restore_settings()
-        if self.case.mode == "eager" and has_compiled():
-            self._no_reference = "the model compiles parts of itself with torch.compile"
+        if self.case.mode == "eager" and graphs_compiled() > self._graphs:
+            self._no_reference = _COMPILES
             self.notes.append(f"{self._no_reference}: this row is not eager alone")
 
     def hold_settings(self) -> None:
@@ -340,7 +351,7 @@ class InferenceSession:
         inputs, _ = self._inputs_again()
         sides = yardstick.Sides(
             eager=self._again,
-            converted=lambda: modes.prepare(self._again(), copied(inputs), self.case.mode)[0],
+            converted=lambda: self._converted(self._again(), copied(inputs))[0],
             run=self._finished,
             inputs=inputs,
         )
@@ -358,7 +369,11 @@ class InferenceSession:
     def _again(self) -> torch.nn.Module:
         """The eager model built once more. Raises _BuiltOnce where its factory cannot run twice in a process."""
         try:
-            return self._place().model
+            built = self._place()
+            if self._of_parameters:
+                built.allow_gradients()
+            uncompile_parts(built.model)  # eager has to be eager
+            return built.model
         except Exception as error:
             if devices.is_out_of_memory(error):
                 raise
@@ -369,7 +384,9 @@ class InferenceSession:
 
     def _place(self) -> Built:
         built = build_model(self.spec, self.seed)
-        built.model = built.model.to(self.device, _DTYPES[self.case.precision])
+        dtype = _DTYPES[self.case.precision]
+        built.model = built.model.to(self.device, dtype)
+        refuse_other_type(built.model, dtype)
         if self.case.channels_last:
             built.model = built.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return built

@@ -298,7 +298,7 @@ def _relate_one(result: Result, eager: Result | None) -> Result:
 def _against(result: Result, eager: Result | None) -> tuple[Reading, Reading]:
     """Speed-up over eager, and the calls after which compiling pays."""
     if result.case.mode == "eager":
-        return null("this is eager"), null("eager compiles nothing")
+        return null(_no_eager(result) or "this is eager"), null("eager compiles nothing")
     why_not = _not_comparable(result, eager)
     if why_not or eager is None:
         return null(why_not), null(why_not)
@@ -326,8 +326,8 @@ def _not_comparable(result: Result, eager: Result | None) -> str:
         return "no eager case with the same other axes in this report"
     if result.equivalence.status == "different":
         return "the outputs differ from eager's, so no speed-up is stated"
-    if _is_eager_in_part(result) or eager.equivalence.status == "unchecked":
-        return _is_eager_in_part(result) or f"eager's row is no eager model: {eager.equivalence.reason}"
+    if _is_eager_in_part(result) or _no_eager(eager):
+        return _is_eager_in_part(result) or f"there is no eager to compare with: {_no_eager(eager)}"
     for side, name in ((result, "this case"), (eager, "eager")):
         medians = _process_medians(side)
         if not medians:
@@ -335,6 +335,12 @@ def _not_comparable(result: Result, eager: Result | None) -> str:
         if median(medians) <= 0:
             return f"{name} has a p50 of zero"
     return ""
+
+
+def _no_eager(eager: Result) -> str:
+    """Why the measured row of mode eager is not eager; empty where it is, and where nothing was measured."""
+    unchecked = eager.status == "ok" and eager.equivalence.status == "unchecked"
+    return eager.equivalence.reason or "nobody said why" if unchecked else ""
 
 
 def _is_eager_in_part(result: Result) -> str:
