@@ -22,6 +22,7 @@ from bench.plan.case import ModelSpec
 
 CODE = """
 import random
+import warnings
 import torch
 from torch import nn
 
@@ -71,7 +72,9 @@ def with_its_settings():
 class Integers(nn.Module):
     def __init__(self):
         super().__init__()
-        self.layer = torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.Linear(8, 8)), dtype=torch.qint8)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.layer = torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.Linear(8, 8)), dtype=torch.qint8)
     def forward(self, x):
         return self.layer(x)
 def quantised():
