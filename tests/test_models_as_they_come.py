@@ -352,6 +352,7 @@ def test_gradients_are_allowed_as_far_as_a_model_needs_them() -> None:
     assert called("adapts").infer().shape == (2, 8)
     for factory in ("forces", "adapts"):
         assert called(factory, mode="torchscript").check().status == "equal"
+        assert session(factory).infer().shape == (2, 8), "by whoever asks first"
     ordinary = called("plain")
     assert not any(each.requires_grad for each in ordinary.model.parameters())
 
@@ -391,6 +392,20 @@ def test_a_module_beside_the_models_hides_none_of_pythons(own_models: Path) -> N
     with pytest.raises(CaseError) as caught:
         imports.resolve_callable("nturl2path:build")
     assert f"rename yours in {own_models}" in caught.value.advice
+
+
+@pytest.mark.parametrize(
+    "code", ["from nturl2path import mine", "import nturl2path\nnturl2path.mine()", "import nturl2path.part"]
+)
+def test_a_module_of_ones_own_that_pythons_hides_is_named(own_models: Path, code: str) -> None:
+    (own_models / "nturl2path.py").write_text("def mine(): ...\n")
+    (own_models / "wants_its_own.py").write_text(f"{code}\ndef build(): ...\n")
+    imports.add_to_path([str(own_models)])
+    sys.modules.pop("nturl2path", None)
+    with pytest.raises((ImportError, AttributeError, CaseError)) as caught:
+        imports.resolve_callable("wants_its_own:build")
+    said = getattr(caught.value, "advice", None) or str(imports.clash(caught.value))
+    assert f"rename yours in {own_models}" in said
 
 
 def test_a_package_called_as_this_one_is_named(own_models: Path) -> None:

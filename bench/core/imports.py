@@ -60,12 +60,16 @@ def resolve_callable(name: str) -> Callable[..., Any]:
 
 
 def clash(error: BaseException) -> str | None:
-    """What to do where `error` came of a module beside the model that hides an installed one of its name; else None."""
+    """What to do where `error` came of a module beside the model that hides an installed one, or is hidden by Python's
+    own of that name; else None.
+    """
     for each in _chain(error):
         name = each.name if isinstance(each, ImportError) else None
         if isinstance(each, AttributeError) and isinstance(each.obj, ModuleType):
             name = each.obj.__name__
         top = (name or "").partition(".")[0]
+        if hidden := _hidden(top):
+            return hidden
         file = getattr(sys.modules.get(top), "__file__", None)
         if not isinstance(file, str) or not any(Path(folder) in Path(file).parents for folder in _folders):
             continue

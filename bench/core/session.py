@@ -118,15 +118,15 @@ class InferenceSession:
         """Convert the loaded model to the case's mode."""
         if self.case.mode.startswith("torchscript") and uncompile_parts(self.model):
             self.notes.append(f"{_COMPILES}: taken off, for TorchScript takes none of that")
-        while True:
-            try:
-                self.forward, notes = self._converted(self.model, self.inputs)
-                break
-            except RuntimeError as error:
-                if not self.wants_gradients(error):
-                    raise
-        self.notes += notes
-        self.wait()
+        try:
+            self.forward, notes = self._converted(self.model, self.inputs)
+        except RuntimeError as error:
+            if not self.wants_gradients(error):
+                raise
+            self.prepare()
+        else:
+            self.notes += notes
+            self.wait()
 
     def _converted(self, model: torch.nn.Module, inputs: Inputs) -> tuple[modes.Forward, list[str]]:
         return modes.prepare(model, inputs, self.case.mode, self._gradients)
@@ -140,12 +140,17 @@ class InferenceSession:
             devices.release(self.device)
 
     def infer(self, inputs: Inputs | None = None) -> Any:
-        """One forward pass of `inputs` (the session's own by default); gradients are off."""
-        with torch.inference_mode(not self._gradients):
-            if inputs is None and self._restoring is not None:
-                self._restoring.restore()
-                return self._restoring.call()
-            return equivalence.run(self.forward, self.inputs if inputs is None else inputs)
+        """One forward pass of `inputs` (the session's own by default); gradients are off where the model needs none."""
+        try:
+            with torch.inference_mode(not self._gradients):
+                if inputs is None and self._restoring is not None:
+                    self._restoring.restore()
+                    return self._restoring.call()
+                return equivalence.run(self.forward, self.inputs if inputs is None else inputs)
+        except RuntimeError as error:
+            if not self.wants_gradients(error):
+                raise
+        return self.infer(inputs)
 
     def bound(self) -> Callable[[], object]:
         """One forward pass of the session's own inputs as a function of nothing, for a timed loop.
