@@ -187,6 +187,8 @@ def packed(batch_size):
 def only_two(batch_size):
     kept = [torch.randn(3, 5, 7), torch.randn(3, 6, 7)]
     return [kept[number] for number in range(batch_size)]
+def only_two_sequences(batch_size):
+    return torch.randn(6, [None, None, 2][batch_size], 4)
 class Texts(nn.Module):
     def forward(self, texts):
         return torch.tensor([[float(len(each))] for each in texts])
@@ -371,7 +373,8 @@ def test_the_batch_may_stand_in_another_dimension_if_it_grows_with_it() -> None:
         session("plain", "nothing")
     with pytest.raises(CaseError, match="the same shapes for 2 items as for 3"):
         session("two", "same_pair")
-    assert called("detector", "only_two").notes == [], "a function that makes no third item is taken at its word"
+    assert called("recurrent", "only_two_sequences").notes == [], "one that makes no third item is taken at its word"
+    assert len(called("detector", "only_two").infer()) == 2
     assert called("on_texts", "texts").infer().shape == (2, 1)
 
 

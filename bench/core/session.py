@@ -169,10 +169,7 @@ class InferenceSession:
         return lambda: forward(inputs)
 
     def wants_gradients(self, error: BaseException) -> bool:
-        """Whether `error` came of a forward pass that computes gradients; those that it lacked are then allowed.
-
-        First those of its inputs, then those of its parameters: without inference mode alone, they want none.
-        """
+        """Whether `error` came of gradients that a forward pass lacked: of inputs, next of parameters. It allows them."""
         if self._of_parameters or not is_about_gradients(error):
             return False
         if self._gradients:
