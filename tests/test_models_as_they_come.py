@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -199,6 +201,7 @@ def texts(batch_size):
 """
 
 
+ROOT = Path(__file__).parents[1]
 NOWHERE = "no dimension of the inputs is the batch size: a call counts as"
 
 
@@ -275,8 +278,21 @@ def test_a_model_that_compiles_a_part_of_itself_is_no_eager_and_is_held_against_
     assert torch._dynamo.utils.counters["frames"]["ok"] == frames, "neither side compiled"
 
 
-def test_torchscript_takes_an_exported_model() -> None:
+def test_torchscript_takes_an_exported_model_and_traces_a_recurrent_net_that_it_cannot_script() -> None:
     assert called("exported", mode="torchscript").check().status == "equal"
+    assert called("recurrent", "sequences", mode="torchscript").check().status == "equal"
+    with pytest.raises(Unsupported, match="whose forward is overloaded"):
+        session("recurrent", "sequences", mode="torchscript:script")
+
+
+def test_a_models_module_may_import_torchvision_in_the_commands_own_process(own_models: Path) -> None:
+    (own_models / "has_vision.py").write_text("import torchvision\nfrom torch.nn import Identity as build\n")
+    code = "from bench.core.models import construct\nfrom bench.plan.case import ModelSpec\n"
+    call = [sys.executable, "-c", f"{code}print(construct(ModelSpec('has_vision:build'), 0).model)"]
+    done = subprocess.run(
+        call, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(own_models)}, cwd=ROOT, check=False
+    )
+    assert done.stdout.strip() == "Identity()", done.stderr
 
 
 @pytest.mark.parametrize(("factory", "why"), [("frozen", "constants of type float32"), ("quantised", "cannot be cast")])

@@ -17,7 +17,7 @@ from bench.core.forms import Built, taken, to_inference
 from bench.core.imports import resolve_callable
 from bench.core.outputs import tensors_of
 from bench.core.torch_state import seed_all
-from bench.core.torchvision_ops import import_torchvision
+from bench.core.torchvision_ops import declare_operators, import_torchvision
 from bench.core.weights import load_weights, read_state
 from bench.errors import CaseError
 from bench.plan.case import ModelSpec
@@ -126,6 +126,7 @@ def _call_factory(spec: ModelSpec, seed: int) -> Built:
             f"{spec.factory} is your own factory: only torchvision names know `pretrained`",
             "Load the weights inside the factory, or give `weights` a state_dict file.",
         )
+    declare_operators()
     seed_all(seed)  # of weights that are drawn when the module is imported
     factory = resolve_callable(spec.factory)
 

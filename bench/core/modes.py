@@ -70,6 +70,11 @@ def _torchscript(model: torch.nn.Module, inputs: Inputs, by_script: bool) -> tup
                 f"TorchScript: the model cannot be {how}: {_first_line(error)}",
                 "Try the other of torchscript and torchscript:script, or exclude this mode.",
             ) from error
+    if not hasattr(frozen, "forward"):
+        raise Unsupported(
+            "TorchScript: freezing keeps no forward of a model whose forward is overloaded, as a recurrent net's is",
+            "Use mode torchscript, which traces it, or wrap it in a module of your own.",
+        )
     notes = [
         f"{Path(item.filename).name}:{item.lineno}: {_first_line(item.message)}"
         for item in caught

@@ -8,6 +8,7 @@ uses that operator. Declaring the two missing operator schemas is enough for eve
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -24,11 +25,7 @@ def import_torchvision() -> ModuleType:
     """The torchvision module. Raises CaseError where it is not installed or breaks on import."""
     if importlib.util.find_spec("torchvision") is None:
         raise CaseError("torchvision is not installed", "Install it beside your torch: pip install torchvision")
-    if not extension_loads() and not _kept:
-        library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
-        for name in ("nms", "qnms"):
-            library.define(name + _SIGNATURE)  # type: ignore[no-untyped-call]
-        _kept.append(library)
+    declare_operators()
     try:
         import torchvision  # noqa: PLC0415 - only importable once the schemas above are declared
     except (ImportError, RuntimeError, OSError) as error:
@@ -36,6 +33,17 @@ def import_torchvision() -> ModuleType:
             f"torchvision does not import: {str(error).splitlines()[0]}", "`bench doctor` says what is installed."
         ) from error
     return torchvision  # type: ignore[no-any-return]
+
+
+def declare_operators() -> None:
+    """Let anyone import torchvision from here on, a model's own module too."""
+    needless = "torchvision" in sys.modules or importlib.util.find_spec("torchvision") is None
+    if needless or _kept or extension_loads():
+        return
+    library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
+    for name in ("nms", "qnms"):
+        library.define(name + _SIGNATURE)  # type: ignore[no-untyped-call]
+    _kept.append(library)
 
 
 def extension_loads() -> bool:
