@@ -169,7 +169,7 @@ class InferenceSession:
         return lambda: forward(inputs)
 
     def wants_gradients(self, error: BaseException) -> bool:
-        """Whether `error` came of gradients that a forward pass lacked: of inputs, next of parameters. It allows them."""
+        """Whether `error` came of gradients that a forward pass lacked: of inputs, next of parameters. Allows them."""
         if self._of_parameters or not is_about_gradients(error):
             return False
         if self._gradients:
