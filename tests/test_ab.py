@@ -88,7 +88,7 @@ def report(folder: Path) -> dict[str, Any]:
 def test_an_operator_planted_in_the_model_fails_by_count_and_is_named_first(repository: Path) -> None:
     slower = "y = self.layer(x)\n        for _ in range(2):\n            y = torch.softmax(y, 1)\n        return y"
     (repository / "net.py").write_text(NET.replace("return self.layer(x)", slower))
-    done = ab(repository, "--baseline-ref", "HEAD", "--max-minutes", "2", "--max-pairs", "10", "-o", "ab.json")
+    done = ab(repository, "--baseline-ref", "HEAD", "--max-minutes", "0.7", "--max-pairs", "10", "-o", "ab.json")
     assert done.returncode == 1, done.stderr
     (case,) = report(repository)["cases"]
     assert case["verdict"] == "fail"
@@ -100,7 +100,7 @@ def test_an_operator_planted_in_the_model_fails_by_count_and_is_named_first(repo
 
 
 def test_two_equal_sides_have_equal_counts_and_no_fail(repository: Path) -> None:
-    done = ab(repository, "--max-minutes", "2", "--max-pairs", "10", "-o", "ab.json", "--export", "junit=out.xml")
+    done = ab(repository, "--max-minutes", "0.7", "--max-pairs", "10", "-o", "ab.json", "--export", "junit=out.xml")
     assert done.returncode == 0, done.stderr
     (case,) = report(repository)["cases"]
     assert case["verdict"] in ("pass", "inconclusive")
@@ -208,7 +208,7 @@ def test_a_folder_that_the_commit_lacks_does_not_lend_it_the_working_trees_code(
     (repository / "lib" / "net.py").write_text(NET.replace("return self.layer(x)", slower))
     (repository / "net.py").unlink()
     (repository / "suite.toml").write_text(SUITE.replace('["."]', '["lib"]'))
-    done = ab(repository, "--baseline-ref", "HEAD", "--max-minutes", "2", "--max-pairs", "10", "-o", "ab.json")
+    done = ab(repository, "--baseline-ref", "HEAD", "--max-minutes", "0.7", "--max-pairs", "10", "-o", "ab.json")
     assert done.returncode == 1, done.stderr
     counts = report(repository)["cases"][0]["counts"]["operator_calls"]
     assert counts["candidate"] > counts["baseline"]
