@@ -16,6 +16,9 @@ import torch
 from bench.core.equivalence import Comparison, difference
 from bench.core.outputs import map_tensors, read, tensors_of
 
+# torch warns, once a process, that nested, sparse and quantised tensors are young or old.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
 LOWEST = torch.finfo(torch.float32).min
 GENERATOR = torch.Generator().manual_seed(0)
 SCORES = torch.randn(64, generator=GENERATOR)
