@@ -46,10 +46,12 @@ def _instead(top: Path, ref: str, option: str) -> str:
     if instead:
         return instead
     if answer(top, "rev-parse", "--is-shallow-repository") == "true":
-        return (
-            "This clone holds only part of the history: `git fetch --unshallow --tags`, or in CI the whole history "
-            f"(fetch-depth: 0). A clone of one branch alone wants `git fetch origin {ref}` as well."
+        told = (
+            "This clone holds only part of the history: `git fetch --unshallow --tags`, "
+            "or in CI the whole history (fetch-depth: 0)."
         )
+        is_plain = ref.replace("-", "").replace("_", "").isalnum() and ref != "HEAD"
+        return told + (f" A clone of one branch alone wants `git fetch origin {ref}` as well." if is_plain else "")
     return _unfetched(top, ref)
 
 
