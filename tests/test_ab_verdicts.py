@@ -181,6 +181,39 @@ def test_a_launch_that_fails_half_way_prints_one_json_document(ab: Ab, capsys: p
     assert json.loads(capsys.readouterr().out) == report
 
 
+def test_a_fault_of_ours_in_judging_a_case_is_that_cases_own(ab: Ab, capsys: pytest.CaptureFixture[str]) -> None:
+    nonsense = {"parts": [{"path": ""}], "unread": []}
+    code, report = ab(World(outputs=(nonsense, nonsense)))
+    assert code == 3
+    (case,) = report["cases"]
+    assert (case["verdict"], len(case["pairs"]) > 0) == ("failed", True)
+    assert "a fault in bench" in case["why"]
+    assert "a fault in bench" in capsys.readouterr().out
+
+
+def test_one_failure_of_several_cases_is_told_once(ab: Ab, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _ = ab(World(breaks={"candidate": {"resnet18": "no module named resnets"}}), suite=TWO_CASES)
+    assert code == 3
+    out = capsys.readouterr().out
+    assert out.count("no module named resnets") == 1
+    assert "2 cases: the candidate failed: no module named resnets" in out
+    assert "resnet18-cpu-b1-eager-t1, resnet18-cpu-b8-eager-t1" in out
+
+
+def test_a_fault_of_ours_in_the_middle_still_leaves_a_report(ab: Ab, capsys: pytest.CaptureFixture[str]) -> None:
+    def fails(pair: int) -> float:
+        if pair == 3:
+            raise AssertionError("our own")
+        return 2.0
+
+    code, report = ab(World(pair_s=fails))
+    assert (code, report["status"]) == (3, "interrupted")
+    assert len(report["cases"][0]["pairs"]) == 3
+    said = capsys.readouterr().err
+    assert "report of what was finished: ab.json" in said
+    assert "fault in bench" in said
+
+
 def test_a_result_that_cannot_be_written_is_shown_all_the_same(
     ab: Ab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

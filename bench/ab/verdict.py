@@ -124,6 +124,16 @@ def memory_suspect(seen: CaseSeen, rule: judge.Rule) -> bool:
 
 def judge_case(seen: CaseSeen, rule: judge.Rule, p_confirm: float | None, interrupted: bool) -> AbCase:
     """The case's record. `p_confirm`: of a suspect, what its fresh pairs say, adjusted; None where there were none."""
+    try:
+        return _judged(seen, rule, p_confirm, interrupted)
+    except Exception as error:  # bench's own fault, and it shall cost this case alone
+        why = f"a fault in bench, not in your suite; please report it: {type(error).__name__}: {error}"
+        return _unjudged(seen.name, _records(seen), "failed", why).model_copy(
+            update={"pairs": list(seen.pairs), "seconds": seen.seconds}
+        )
+
+
+def _judged(seen: CaseSeen, rule: judge.Rule, p_confirm: float | None, interrupted: bool) -> AbCase:
     confirmed = None if p_confirm is None else p_confirm <= rule.alpha_confirm
     stage: Stage = "confirm" if seen.confirm_done else "screen"
     deciding = seen.of(stage)
@@ -134,7 +144,7 @@ def judge_case(seen: CaseSeen, rule: judge.Rule, p_confirm: float | None, interr
     first, second = (*seen.counts, None, None)[:2]
     why_not = seen.counts_why_not or (_OTHER_INPUTS if seen.other_inputs else "")
     counts = {} if first is None else judge.judge_counts(first, second, why_not)
-    records = [CaseRecord(id=side.case.id, **side.case.axes) for side in (seen.plan.baseline, seen.plan.candidate)]
+    records = _records(seen)
     verdict, why = _decide(seen, rule, finding, confirmed=confirmed, null=null, counts=counts, interrupted=interrupted)
     is_biased = null is not None and null.biased  # more pairs do not cure a machine
     is_open = verdict == "inconclusive" and bool(seen.pairs) and not is_biased and not seen.is_over
@@ -174,9 +184,24 @@ def judge_case(seen: CaseSeen, rule: judge.Rule, p_confirm: float | None, interr
 def removed_case(case: Case, why: str) -> AbCase:
     """The record of a case that only the baseline's own suite has, and that was not measured."""
     record = CaseRecord(id=case.id, **case.axes)
-    nothing = Ratio(value=None, reason="no pair was measured")
+    return _unjudged(case.id, [record, record], "removed", why)
+
+
+def _records(seen: CaseSeen) -> list[CaseRecord]:
+    return [CaseRecord(id=side.case.id, **side.case.axes) for side in (seen.plan.baseline, seen.plan.candidate)]
+
+
+def _unjudged(name: str, sides: Sequence[CaseRecord], verdict: Any, why: str) -> AbCase:
+    nothing = Ratio(value=None, reason="nothing was compared")
+    baseline, candidate = sides
     return AbCase(
-        case=case.id, baseline=record, candidate=record, verdict="removed", why=why, ratio=nothing, memory=nothing
+        case=name,
+        baseline=baseline,
+        candidate=candidate,
+        verdict=verdict,
+        why=why,
+        ratio=nothing,
+        memory=nothing,
     )
 
 

@@ -68,7 +68,7 @@ def command(manner: Manner, /, **options: Any) -> int:
     refuse_bigger(options["exports"])
     with interrupted_once() as hold:
         with scratch() as folder, take_order(options, folder) as order:
-            report, failure = _measure(manner, order, folder)
+            report, failure = _measure(manner, options, order, folder, path)
             hold()
         code = _deliver(manner, options, report, path)
     return code if failure is None else say(failure)
@@ -80,11 +80,14 @@ def refuse_bigger(exports: Sequence[Export]) -> None:
         raise UsageError("gab-bigger would be empty: of A against B nothing is better when bigger. Use gab-smaller.")
 
 
-def _measure(manner: Manner, order: Order, folder: Path) -> tuple[Any, LaunchError | None]:
+def _measure(
+    manner: Manner, options: dict[str, Any], order: Order, folder: Path, path: Path | None
+) -> tuple[Any, LaunchError | None]:
     """Run to the end, until Ctrl-C, or until no interpreter starts (the error); the report of what is known by then."""
     from bench.ab.document import document
     from bench.ab.run import Run
     from bench.cli.ab_view import view
+    from bench.report.store import write_text
 
     plans = [_with_caches(plan, folder / "caches" / str(number)) for number, plan in enumerate(order.plans)]
     run = Run(plans, order.rule, manner.outside or real_outside(), order.max_seconds, order.seed)
@@ -101,6 +104,12 @@ def _measure(manner: Manner, order: Order, folder: Path) -> tuple[Any, LaunchErr
         if not any(seen.pairs for seen in run.seen):
             raise
         interrupted, failure = True, error
+    except Exception:  # bench itself failed: what is known becomes a report before the fault is told
+        if path is not None and any(seen.pairs for seen in run.seen):
+            known = document(order.header, run, time.monotonic() - began, interrupted=True)
+            write_text(known.model_dump_json(by_alias=True) + "\n", path, replace=options["force"])
+            echo(f"report of what was finished: {on_one_line(str(path))}", err=True)
+        raise
     return document(order.header, run, time.monotonic() - began, interrupted), failure
 
 

@@ -15,7 +15,7 @@ from bench.report.ab import AbCase, AbReport, OperatorChange, Ratio, SideRecord
 from bench.show.cases import name_columns
 from bench.show.grid import Column, Portable, flow, lay_out, titled, wrapped
 from bench.show.table import machine_words
-from bench.show.words import clean, count, duration, percent, varied_axes
+from bench.show.words import clean, count, duration, listed, percent, varied_axes
 
 WORDS = {
     "pass": ("✓", "PASS", "green"),
@@ -26,6 +26,7 @@ WORDS = {
     "removed": ("−", "REMOVED", "cyan"),
 }
 _OPERATORS = 6
+_NAMES = 4
 
 
 def versus_view(report: AbReport, width: int, verbose: bool = False) -> RenderableType:
@@ -33,7 +34,7 @@ def versus_view(report: AbReport, width: int, verbose: bool = False) -> Renderab
     sections: list[tuple[str, Sequence[RenderableType]]] = [
         ("", _head(report, width)),
         ("", [_table(report, width)] if report.cases else []),
-        ("Why", [line for case in report.cases for line in _why(case, width, verbose)]),
+        ("Why", [line for cases in _alike(report.cases) for line in _why(cases, width, verbose)]),
         ("Pairs", [line for case in report.cases for line in _pairs(case, width)] if verbose else []),
         ("Noise", [wrapped(clean(flag), width, "- ", "  ") for flag in report.noise]),
         ("Notes", [wrapped(note, width, "- ", "  ") for note in _notes(report)]),
@@ -135,12 +136,25 @@ def _word(case: AbCase) -> Text:
     return Text(f"{mark} {word}", style)
 
 
-def _why(case: AbCase, width: int, verbose: bool) -> list[RenderableType]:
+def _alike(cases: Sequence[AbCase]) -> list[list[AbCase]]:
+    """Cases that ended for one reason together, where there is nothing more to say of each; others by themselves."""
+    groups: dict[tuple[object, ...], list[AbCase]] = {}
+    for number, case in enumerate(cases):
+        own: object = number if case.pairs else None
+        failure = case.failure
+        said = (failure.advice, failure.output_tail) if failure is not None else ()
+        groups.setdefault((case.verdict, case.why, own, *said), []).append(case)
+    return list(groups.values())
+
+
+def _why(cases: Sequence[AbCase], width: int, verbose: bool) -> list[RenderableType]:
+    case, names = cases[0], [clean(each.case) for each in cases]
     if case.verdict == "pass" and not verbose and not any(each.verdict == "fewer" for each in case.counts.values()):
         return []
     style = WORDS[case.verdict][2]
-    lines: list[RenderableType] = [wrapped(f"{clean(case.case)}: {clean(case.why)}", width, "- ", "  ", style)]
-    details: list[str] = []
+    whose = names[0] if len(names) == 1 else count(len(names), "case")
+    lines: list[RenderableType] = [wrapped(f"{whose}: {clean(case.why)}", width, "- ", "  ", style)]
+    details = [] if len(names) == 1 else [listed(names, len(names) if verbose else _NAMES)]
     if case.failure is not None and case.failure.advice:
         details.append(f"→ {clean(case.failure.advice)}")
     if case.failure is not None and case.failure.output_tail:
