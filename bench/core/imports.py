@@ -50,6 +50,8 @@ def resolve_callable(name: str) -> Callable[..., Any]:
     found: Any = module
     for part in attribute.split("."):
         if not hasattr(found, part):
+            if module_name.partition(".")[0] == _OURS:
+                raise _is_ours(module_name)
             there = ", ".join(sorted(key for key, value in vars(module).items() if callable(value))[:8])
             advice = _hidden(module_name) or f"It has: {there or 'nothing callable'}."
             raise CaseError(f"{module_name} has no {attribute!r}", advice)
@@ -82,10 +84,7 @@ def clash(error: BaseException) -> str | None:
 def _not_found(module_name: str, error: ModuleNotFoundError) -> CaseError:
     top = module_name.partition(".")[0]
     if top == _OURS:
-        return CaseError(
-            f"{module_name} would be a module of this program, whose own package is called {_OURS!r}",
-            "Rename your package, or put the factory into a module with another name.",
-        )
+        return _is_ours(module_name)
     if error.name is None or not module_name.startswith(error.name):
         advice = clash(error) or f"Install {error.name}, which {module_name} needs."
         return CaseError(f"importing {module_name} failed: {error}", advice)
@@ -95,6 +94,13 @@ def _not_found(module_name: str, error: ModuleNotFoundError) -> CaseError:
         f"there is no module {module_name!r} (looked in {where}, …)",
         hidden
         or "Add its folder to `pythonpath` in the suite (relative to the suite file), or name it by --pythonpath.",
+    )
+
+
+def _is_ours(module_name: str) -> CaseError:
+    return CaseError(
+        f"{module_name} would be a module of this program, whose own package is called {_OURS!r}",
+        "Rename your package, or put the factory into a module with another name.",
     )
 
 
