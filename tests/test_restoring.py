@@ -84,6 +84,16 @@ class Leaves(torch.nn.Module):
         return (images * 2).mean(dim=1)
 
 
+class LaterScales(Leaves):
+    """Leaves its inputs alone in the first three calls."""
+
+    calls = 0
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return super().forward(images.mul_(2) if self.calls > 3 else images)
+
+
 _MADE: list[int] = []
 
 
@@ -126,6 +136,15 @@ def test_a_session_whose_model_leaves_its_inputs_alone_has_nothing_to_put_back()
     session = loaded("Leaves")
     assert session.restorer() is None
     assert session.notes == []
+
+
+def test_a_model_that_changes_its_inputs_in_later_calls_only_is_told_after_them() -> None:
+    session = loaded("LaterScales")
+    assert session.restorer() is None
+    for _ in range(5):
+        session.infer()
+    session.hold_settings()
+    assert session.notes == [f"{CHANGES_INPUTS}, though not in its first call: later calls saw others"]
 
 
 def test_inputs_that_cannot_be_made_again_stay_as_the_first_call_left_them() -> None:

@@ -195,6 +195,8 @@ class InferenceSession:
         gave_up = modes.gave_up() if self.case.mode.startswith("compile") else None
         if gave_up is not None:
             self.notes.append(f"torch.compile gave up at its {gave_up}: what was timed ran eager, at least in part")
+        if self._restoring is None and self._untouched not in ((), fingerprint(self.inputs)):
+            self.notes.append(f"{CHANGES_INPUTS}, though not in its first call: later calls saw others")
         changed, _ = self._settings.restore()
         if self.case.threads is not None and any(each.startswith("threads ") for each in changed):
             raise CaseError(
