@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from bench.core.outputs import Leaf, Unreadable
+from bench.metrics import brief
 
 # Relative to the largest ordinary value: some ten roundings of each type's epsilon. Others have one epsilon.
 FLOOR = {torch.float32: 2e-6, torch.bfloat16: 2e-2, torch.float16: 2e-3, torch.float64: 1e-12}
@@ -183,9 +184,11 @@ def _hold_values(pair: Pair, whole: float, floor: float) -> Finding:
     if relative <= allowed:
         status, reason = "equal" if scale else "nothing", ""
     elif noise:
-        status, reason = "undecided", f"has no yardstick: eager is {own:.2g} of its largest value off float64"
+        off = brief(100 * (own or 0.0))
+        status, reason = "undecided", f"has no yardstick: eager is {off} % of its largest value off float64"
     elif own is None and relative <= most:
-        status, reason = "undecided", f"differs by {relative:.2g} of its largest value, which may be rounding"
+        by = brief(100 * relative)
+        status, reason = "undecided", f"differs by {by} % of its largest value, which may be rounding"
     else:
         status, reason = "different", ""
     unit = distance / relative if relative > 0 else scale

@@ -19,6 +19,7 @@ from bench.core.equivalence import Comparison, difference, floor_of
 from bench.core.models import Inputs
 from bench.core.outputs import look, map_tensors
 from bench.core.restoring import copied
+from bench.metrics import brief
 
 CALLS = 8  # of eager, held against its first one; fewer where they take long
 CALLS_S = 0.25
@@ -119,7 +120,7 @@ def _is_rounding(own: Comparison, eager: torch.nn.Module, sides: Sides) -> bool:
 
 def _varies(own: Comparison, when: str) -> Comparison:
     """What is said of an eager model that is no yardstick."""
-    much = "" if own.max_rel is None else f" by {own.max_rel:.2g} of its largest value"
+    much = "" if own.max_rel is None else f" by {brief(100 * own.max_rel)} % of its largest value"
     return Comparison("unchecked", reason=f"eager itself varies{much} {when}")
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from bench import stats
-from bench.metrics import METRICS
+from bench.metrics import METRICS, amount
 from bench.report import calls
 from bench.report.readings import null, number_in, over_figures, over_rounds, reading_of, scaled
 from bench.report.schema import (
@@ -109,7 +109,7 @@ def _accuracy(seen: AccuracyRecord | None) -> dict[str, Reading]:
         why = "the suite has no [accuracy] section" if seen is None else seen.reason or "no image could be read"
         return {key: null(why) for key in keys}
     counted = zip(keys, (seen.top1, seen.top5), strict=True)
-    reason = f"{seen.unreadable} images could not be read" if seen.unreadable else None
+    reason = f"{amount(seen.unreadable, 'image')} could not be read" if seen.unreadable else None
     found = {key: stats.clopper_pearson(right, seen.images) for key, right in counted}
     return {
         key: Reading(value=each.value, low=each.low, high=each.high, n=seen.images, reason=reason)

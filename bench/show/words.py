@@ -142,7 +142,7 @@ def outcome(status: Status, failure: Failure | None) -> str:
     elif status == "failed":
         why = (
             why
-            if why and failure.type in _OWN_WORDS
+            if why and failure.type in (*_OWN_WORDS, why)
             else f"{clean(failure.type)}: {why}"
             if why
             else clean(failure.type)
