@@ -144,7 +144,7 @@ def _result(case: Case, seen: Seen, environment: str, interrupted: bool, wants_a
     rounds = _unsettled(seen.rounds)
     for each in rounds:
         notes += [note for note in each.notes if note not in notes]
-    notes += calls.notes(rounds)
+    notes += calls.notes(rounds, calls.groups_of(rounds))
     return Result(
         case=record,
         status=status,

@@ -58,10 +58,9 @@ class Groups:
         return f"calls come in two groups: {kinds}; the mean is {mean}, and no median tells of both"
 
 
-def notes(rounds: Sequence[Round]) -> list[str]:
-    """What a reader of this case's p50 has to know as well."""
-    samples = [each.samples_ns for each in rounds]
-    found, climbs = groups_of(rounds), trend(samples)
+def notes(rounds: Sequence[Round], found: Groups | None) -> list[str]:
+    """What a reader of this case's p50 has to know as well; `found` is what `groups_of` says of the rounds."""
+    climbs = trend([each.samples_ns for each in rounds])
     told = [] if found is None else [found.words()]
     grown = since_start(rounds) if climbs is None else None
     told += [] if climbs is None else [trend_words(climbs)]
@@ -98,8 +97,8 @@ def groups(rounds: Sequence[Sequence[int]], quiet: bool = True) -> Groups | None
 
 def _levelled(samples: Sequence[int]) -> list[float]:
     """The samples over their geometric mean: one process is slower than another in all of its calls."""
-    level = fmean(map(math.log, samples))
-    return [math.exp(math.log(sample) - level) for sample in samples]
+    level = math.exp(fmean(map(math.log, samples)))
+    return [sample / level for sample in samples]
 
 
 def _told(
@@ -127,6 +126,9 @@ def _cut(ordered: Sequence[float], apart: float) -> float | None:
     least = max(math.ceil(_LEAST_SHARE * len(ordered)), 3)
     places = range(least, len(ordered) - least + 1, max(1, len(ordered) // 500))
     if not places:
+        return None
+    # Wherever the cut is, its gap lies between these two: most cases end here, and a report has thousands.
+    if _low_end(ordered, len(ordered) - least, len(ordered)) < _LEAST_RATIO * _high_end(ordered, 0, least):
         return None
     ends = [(_low_end(ordered, place, len(ordered)), _high_end(ordered, 0, place)) for place in places]
     high, low = max(ends, key=lambda each: each[0] / each[1])

@@ -11,7 +11,6 @@ from rich.text import Text
 
 from bench.metrics import METRICS, format_value
 from bench.plan.case import AXES
-from bench.report import calls
 from bench.report.schema import CaseRecord, Reading, Report, Result, TargetVerdict
 from bench.show.grid import Column, Span, flow, fold, lay_out, least_width, wrapped
 from bench.show.words import (
@@ -72,11 +71,11 @@ _VERY_WIDE = 0.2  # half of a speed-up's interval, relative: beyond it the numbe
 _REASONS = 3  # reasons for missing figures under the table; verbose lists all
 
 
-def cases_view(report: Report, width: int, doubtful: frozenset[str]) -> RenderableType:
-    """All cases in at most `width` cells, with a legend. `doubtful`: the ids to mark with `!`."""
+def cases_view(report: Report, width: int, doubtful: frozenset[str], in_groups: frozenset[str]) -> RenderableType:
+    """All cases in at most `width` cells, with a legend. `doubtful`, `in_groups`: the ids to mark with `!` and `†`."""
     results = report.results
     plans = [plan for plan in _PLANS if _has_news(plan, measured(report))]
-    columns = _columns(report, plans, width, doubtful)
+    columns = _columns(report, plans, width, doubtful, in_groups)
     spans = {i: Span(3, _outcome(result)) for i, result in enumerate(results) if result.status != "ok"}
     grid = lay_out(columns, width, spans)
     parts: list[RenderableType] = [grid.body]
@@ -85,7 +84,7 @@ def cases_view(report: Report, width: int, doubtful: frozenset[str]) -> Renderab
         parts.insert(0, Text(f"every case: {common}", "dim"))
     left_out = {(column.title, column.unit) for column in grid.left_out}
     shown = [plan for plan in plans if (plan.title, plan.unit) not in left_out]
-    parts.append(_legend(report, shown, doubtful, width))
+    parts.append(_legend(report, shown, doubtful, in_groups, width))
     if grid.left_out:
         names = ", ".join(column.name for column in grid.left_out)
         says = f"no room here for {names}: COLUMNS={_width_for_all(report, columns, width)} shows all"
@@ -137,10 +136,12 @@ def _has_news(plan: _Plan, results: Sequence[Result]) -> bool:
     return any(key in QUANTILES or reading(result, key).value is not None for result in results for key in plan.keys)
 
 
-def _columns(report: Report, plans: Sequence[_Plan], width: int, doubtful: frozenset[str]) -> list[Column]:
+def _columns(
+    report: Report, plans: Sequence[_Plan], width: int, doubtful: frozenset[str], in_groups: frozenset[str]
+) -> list[Column]:
     results = report.results
     cases = [result.case for result in results]
-    columns = [*name_columns(cases, varied_axes(cases), width), _medians(results, doubtful)]
+    columns = [*name_columns(cases, varied_axes(cases), width), _medians(results, doubtful, in_groups)]
     for plan in plans:
         cells = tuple(Text() if r.status != "ok" else _cell(plan, r) for r in results)
         columns.append(Column(plan.title, plan.unit, cells, plan.rank))
@@ -157,9 +158,12 @@ def _columns(report: Report, plans: Sequence[_Plan], width: int, doubtful: froze
     return columns
 
 
-def _medians(results: Sequence[Result], doubtful: frozenset[str]) -> Column:
+def _medians(results: Sequence[Result], doubtful: frozenset[str], in_groups: frozenset[str]) -> Column:
     """`24.2 ±1.1%`, with the numbers under each other and the intervals under each other."""
-    pairs = [("", "") if r.status != "ok" else _median(r, r.case.id in doubtful) for r in results]
+    pairs = [
+        ("", "") if r.status != "ok" else _median(r, "†" * (r.case.id in in_groups), "!" * (r.case.id in doubtful))
+        for r in results
+    ]
     left = max([len("p50"), *(len(number) for number, _ in pairs)])
     right = max([len("±95 %"), *(len(interval) for _, interval in pairs)])
     cells = tuple(
@@ -169,21 +173,16 @@ def _medians(results: Sequence[Result], doubtful: frozenset[str]) -> Column:
     return Column("p50".rjust(left) + " " * (right + 1), f"{'ms':>{left}} {'±95 %':<{right}}", cells)
 
 
-def _median(result: Result, is_doubtful: bool) -> tuple[str, str]:
+def _median(result: Result, groups_mark: str, doubt_mark: str) -> tuple[str, str]:
     figure = reading(result, "latency.p50_ms")
     if figure.value is None:
         return MISSING, ""
     half = half_width(figure)
     interval = "" if half is None else plus_minus(half)
-    if _has_kinds(result):
-        interval += "†"
+    interval += groups_mark
     if len(result.rounds) < FEWEST_PROCESSES:
         interval += "*"
-    return format_value("latency.p50_ms", figure.value), interval + ("!" if is_doubtful else "")
-
-
-def _has_kinds(result: Result) -> bool:
-    return calls.groups_of(result.rounds) is not None
+    return format_value("latency.p50_ms", figure.value), interval + doubt_mark
 
 
 def _cell(plan: _Plan, result: Result) -> Text:
@@ -247,7 +246,9 @@ def _outcome(result: Result) -> Text:
     return Text(words, "yellow") if calm else Text(f"✗ {words}", "bold red")
 
 
-def _legend(report: Report, plans: Sequence[_Plan], doubtful: frozenset[str], width: int) -> Text:
+def _legend(
+    report: Report, plans: Sequence[_Plan], doubtful: frozenset[str], in_groups: frozenset[str], width: int
+) -> Text:
     """What the signs in this table mean; signs that do not occur are not explained."""
     results = measured(report)
     says = []
@@ -255,7 +256,7 @@ def _legend(report: Report, plans: Sequence[_Plan], doubtful: frozenset[str], wi
         says.append("± half of the 95 % interval of the median")
     if any(len(result.rounds) < FEWEST_PROCESSES for result in results):
         says.append(f"* under {FEWEST_PROCESSES} processes: their spread is not in the interval")
-    if any(_has_kinds(result) for result in results):
+    if in_groups:
         says.append("† calls come in two groups, and no median tells of both: see Notes")
     if doubtful or _shaky(report.results, doubtful):
         says.append("! in doubt, see Noise" if doubtful else "! in doubt: its interval is very wide")

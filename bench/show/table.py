@@ -47,15 +47,17 @@ def report_view(report: Report, width: int, verbose: bool = False) -> Renderable
     """
     most = _ALL if verbose else _SHOWN
     noise = _noise(report, most) or ["none was seen"]
+    kinds = {result.case.id: calls.groups_of(result.rounds) for result in report.results}
+    in_groups = frozenset(name for name, found in kinds.items() if found is not None)
     missing = missing_words(measured(report), list(METRICS)) if verbose else []
     sections: list[tuple[str, Sequence[RenderableType]]] = [
         ("", _head(report, width)),
-        ("", [cases_view(report, width, doubtful_cases(report))]),
+        ("", [cases_view(report, width, doubtful_cases(report), in_groups)]),
         ("Failures", [*_ended(report, FAILED, width, verbose), *_differences(report, width)]),
         ("Not measured", _ended(report, ("unsupported", "skipped"), width, verbose)),
         ("Targets", _targets(report, width)),
         ("Noise", [_item(line, width) for line in noise] if measured(report) else []),
-        ("Notes", [_item(line, width) for line in _notes(report, most, verbose)]),
+        ("Notes", [_item(line, width) for line in _notes(report, kinds, most, verbose)]),
         ("Missing figures", [_item(line, width) for line in missing]),
         ("What to try next", [_item(line, width) for line in advice(report)]),
     ]
@@ -288,11 +290,11 @@ def _first_number(text: str) -> float:
     return float(found.group().replace(",", "")) if found else 0.0
 
 
-def _notes(report: Report, most: int, verbose: bool) -> list[str]:
+def _notes(report: Report, kinds: Mapping[str, calls.Groups | None], most: int, verbose: bool) -> list[str]:
     """The run's notes, then what the measured processes noted; verbose also says why each case ended."""
     about: dict[str, list[str]] = defaultdict(list)
     for result in report.results:
-        told = calls.notes(result.rounds) + _unchecked(result)
+        told = calls.notes(result.rounds, kinds[result.case.id]) + _unchecked(result)
         told += [note for each in result.rounds for note in each.notes] + (result.notes if verbose else [])
         told += result.accuracy.notes if result.accuracy is not None else []
         for note in dict.fromkeys(told):
