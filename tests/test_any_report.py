@@ -19,6 +19,7 @@ from builders import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.cells import cell_len
 from rich.console import Console
 
 from bench.judge.gate import gate, parse_limit
@@ -139,4 +140,4 @@ def test_any_report_is_written_and_read_again_as_it_was(report: Report) -> None:
 @given(reports(), st.integers(60, 150), st.booleans())
 @settings(max_examples=60, deadline=None)
 def test_any_report_is_shown_within_the_width(report: Report, width: int, verbose: bool) -> None:
-    assert all(len(line) <= width for line in rendered(report, width, verbose).splitlines())
+    assert all(cell_len(line) <= width for line in rendered(report, width, verbose).splitlines())
