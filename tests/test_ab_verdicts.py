@@ -285,7 +285,7 @@ def test_a_screening_that_the_clock_cut_can_still_be_confirmed(ab: Ab) -> None:
 
 
 def test_ctrl_c_while_the_report_is_written_does_not_tear_it(ab: Ab, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = store.write_text
+    write, usual = store.write_text, signal.getsignal(signal.SIGINT)  # a shell may start what it leaves behind deaf
 
     def disturbed(*given: Any, **named: Any) -> None:
         os.kill(os.getpid(), signal.SIGINT)
@@ -294,7 +294,7 @@ def test_ctrl_c_while_the_report_is_written_does_not_tear_it(ab: Ab, monkeypatch
     monkeypatch.setattr(store, "write_text", disturbed)
     code, report = ab(World())
     assert (code, report["status"]) == (0, "complete")
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is usual
 
 
 def test_an_interpreter_that_no_longer_starts_loses_nothing(ab: Ab, capsys: pytest.CaptureFixture[str]) -> None:
@@ -455,6 +455,11 @@ def test_sides_that_answer_differently_are_said_to_and_the_verdict_stays(
     ("samples", "reason"),
     [
         ({"baseline": ANSWER, "candidate": ANSWER, "null": output(1.0, 3.0, -4.0)}, "otherwise each time"),
+        (
+            {"baseline": {**ANSWER, "again": [ANSWER, output(1.0, 3.0, -4.0)]}, "candidate": ANSWER},
+            "the baseline answers",
+        ),
+        ({"baseline": ANSWER, "candidate": {**output(1.0, 3.0, -4.0), "again": [ANSWER]}}, "the candidate answers"),
         ({"baseline": output("NaN"), "candidate": output("NaN")}, "NaN or infinity"),
         ({"baseline": {"parts": [], "unread": []}, "candidate": {"parts": [], "unread": []}}, "no tensor"),
         ({"baseline": ANSWER}, "no output was looked at"),

@@ -126,7 +126,7 @@ def judge_case(seen: CaseSeen, rule: judge.Rule, p_confirm: float | None, interr
     """The case's record. `p_confirm`: of a suspect, what its fresh pairs say, adjusted; None where there were none."""
     try:
         return _judged(seen, rule, p_confirm, interrupted)
-    except Exception as error:  # bench's own fault, and it shall cost this case alone
+    except (ValueError, TypeError, LookupError, ArithmeticError) as error:  # bench's own fault costs this case alone
         why = f"a fault in bench, not in your suite; please report it: {type(error).__name__}: {error}"
         return _unjudged(seen.name, _records(seen), "failed", why).model_copy(
             update={"pairs": list(seen.pairs), "seconds": seen.seconds}

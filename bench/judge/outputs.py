@@ -27,15 +27,23 @@ Part = Mapping[str, Any]
 
 
 def compare_outputs(samples: Mapping[str, Sample], baseline: CaseRecord, candidate: CaseRecord) -> Outputs:
-    """The baseline's output beside the candidate's, of the roles in `samples`; and beside the second baseline's."""
+    """The baseline's output beside the candidate's, of the roles in `samples`; and beside the second baseline's.
+
+    A side whose answers differ from call to call says nothing of the other: each has been called another number of
+    times.
+    """
     base, new, null = (samples.get(role) for role in ("baseline", "candidate", "null"))
     if base is None or new is None:
         return _not_compared("no output was looked at")
     if baseline.batch_size != candidate.batch_size:
         return _not_compared("the sides have other inputs")
     tolerance = max(TOLERANCE.get(case.precision, _WIDEST) for case in (baseline, candidate))
-    if null is not None and _differ(base, null, tolerance).other:
-        return _not_compared("the baseline answers otherwise each time")
+    for name, first, others in (
+        ("baseline", base, [*base.get("again", ()), *([] if null is None else [null])]),
+        ("candidate", new, new.get("again", ())),
+    ):
+        if any(_differ(first, other, tolerance).other for other in others):
+            return _not_compared(f"the {name} answers otherwise each time")
     found = _differ(base, new, tolerance)
     if found.other:
         return Outputs(status="different", max_rel=found.distance, reason=found.reason or None)

@@ -47,6 +47,7 @@ from bench.measure.worker import Call, Emit, Request, Session, measure
 from bench.plan.case import Accuracy
 
 _PR_SET_PDEATHSIG = 1
+_ANSWERS = 4  # a model that keeps state or samples shows it within so many calls
 _TEMPORARY = "tmp"  # in a compile cache: its folder for temporary files
 _USERS_TMPDIR = os.environ.get("TMPDIR")
 
@@ -155,15 +156,23 @@ class RingEdge(TorchEdge):
         return vars(operators.count(call, session.wait, session.device))
 
     def output(self, session: Session) -> dict[str, Any]:
-        """A sample of what the model answers; where this call fails, only the reason: the pair has been timed."""
+        """Samples of what the model answers, now and in the next calls (`again`).
+
+        Where a call fails, only the reason: the pair has been timed.
+        """
         assert isinstance(session, InferenceSession)
-        answer, trouble = look(session.infer, "")
-        session.wait()
-        return vars(sample_answer(answer) if trouble is None else Sample([], [str(trouble)]))
+        first, *others = [_sampled(session) for _ in range(_ANSWERS)]
+        return {**first, "again": others}
 
     def profiled(self, session: Session, call: Call, calls: int) -> dict[str, Any]:
         """The fields of a core.operators.Profiled."""
         return vars(operators.profiled(call, session.wait, session.device, calls))
+
+
+def _sampled(session: InferenceSession) -> dict[str, Any]:
+    answer, trouble = look(session.infer, "")
+    session.wait()
+    return vars(sample_answer(answer) if trouble is None else Sample([], [str(trouble)]))
 
 
 def serve(folder: str) -> None:
