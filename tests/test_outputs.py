@@ -218,6 +218,16 @@ def test_an_object_that_raises_when_it_is_looked_at_is_not_compared() -> None:
     assert (found.status, found.reason) == ("unchecked", "not compared: [1] raised RuntimeError when it was looked at")
 
 
+@pytest.mark.parametrize(("times", "status"), [(3.0, "equal"), (10.0, "different")])
+def test_two_roundings_are_a_few_times_eagers_own_error_apart_and_what_is_wrong_is_more(
+    times: float, status: str
+) -> None:
+    exact = torch.linspace(-1, 1, 64, dtype=torch.float64)
+    own = 1e-5
+    eager = (exact + own).float()
+    assert held((exact + own * (1 + times)).float(), eager, exact).status == status
+
+
 def test_what_eager_itself_rounds_otherwise_decides_nothing() -> None:
     whole = SCORES.long()
     flipped = torch.cat([whole[:1] + 1, whole[1:]])

@@ -1,8 +1,9 @@
 """Two roundings of one function: how far apart two leaves are, and how far they may be.
 
 The yardstick is eager's own distance to the same model in float64: two roundings may differ by as much as both are
-off. Each leaf has a scale of its own, so that a large one hides no small one, and sentinels (the lowest number of a
-type, -1e9 behind a mask, infinities) are no part of it: they are compared place by place.
+off, and a graph that is fused or folded may be off by more than eager. Each leaf has a scale of its own, so that a
+large one hides no small one, and sentinels (the lowest number of a type, -1e9 behind a mask, infinities) are no part
+of it: they are compared place by place.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ FLOOR = {torch.float32: 2e-6, torch.bfloat16: 2e-2, torch.float16: 2e-3, torch.f
 # Relative, too: no rounding of a deep network goes beyond it. A yardstick that long is none.
 MOST = 5e-3
 MOST_FLOORS = 10.0  # and so many floors, where a type is coarse, but at most half of the largest value
+TIMES_OWN = 4  # eager's own error: a compiled U-Net was seen 2.2 times that far from eager
+TIMES_OWN_OF_FEW = 8
 FEW = 32  # values whose largest error says little of how large errors get
 CHUNK = 2**20  # values that are held against each other at a time: temporary tensors stay small
 MOST_DENSE = 2**26  # values of a sparse tensor that is filled up to be compared
@@ -178,7 +181,7 @@ def _hold_values(pair: Pair, whole: float, floor: float) -> Finding:
     most = max(MOST, min(MOST_FLOORS * max(floor, least), 0.5))
     own = None if exact is None else _own(expected, exact, scale)
     noise = own is not None and own > most
-    allowed = least if own is None else max((2 if len(given.values) >= FEW else 8) * own, least)
+    allowed = least if own is None else max((TIMES_OWN if len(given.values) >= FEW else TIMES_OWN_OF_FEW) * own, least)
     if noise and scale > least * whole:
         allowed = least  # unless the leaf is nothing but the rounding of the whole
     if relative <= allowed:
