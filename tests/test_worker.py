@@ -120,6 +120,11 @@ def test_a_compile_that_captured_nothing_is_told_by_the_session() -> None:
     }
 
 
+def test_a_model_that_needs_torchvisions_own_operators_is_unsupported_where_they_do_not_load() -> None:
+    error = RuntimeError("Couldn't load custom C++ ops. This can happen if your versions are incompatible. Set more.")
+    assert "install a matching pair" in str(modes.lacking(error, "fp32"))
+
+
 def test_timed_calls_count_what_lies_between_the_calls_too() -> None:
     clock = FakeClock()
     samples, elapsed = timed_calls(lambda: clock.advance(100), lambda: clock.advance(1), clock, 1000, 1)

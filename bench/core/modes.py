@@ -101,19 +101,35 @@ def _trace(jit: Any, model: torch.nn.Module, inputs: Inputs) -> Any:
     return jit.trace(model, inputs, **options)
 
 
+# What an error says where something is lacking, and what to do about it.
+_LACKING = (
+    (
+        ("InvalidCxxCompiler", "No working C++ compiler"),
+        "torch.compile needs a C++ compiler: install g++, or name yours in CXX.",
+    ),
+    (("Python.h: No such file",), "torch.compile needs Python's header files: install python3-dev, or the like."),
+    (
+        ("Failed to find C compiler", "TritonMissing", "Cannot find a working triton"),
+        "torch.compile needs Triton and a C compiler for this device: install both.",
+    ),
+    (
+        ("Couldn't load custom C++ ops",),
+        "The model needs torchvision's own operators, and its extension does not load beside this torch: install a "
+        "matching pair (`bench doctor`).",
+    ),
+)
+
+
 def lacking(error: BaseException, precision: str) -> str | None:
     """What to do where `error` says that this machine or torch lacks something; None for any other error."""
     text = str(error)
-    if "InvalidCxxCompiler" in text or "No working C++ compiler" in text:
-        return "torch.compile needs a C++ compiler: install g++, or name yours in CXX."
-    if "Python.h: No such file" in text:
-        return "torch.compile needs Python's header files: install python3-dev, or the like."
+    for phrases, advice in _LACKING:
+        if any(phrase in text for phrase in phrases):
+            return advice
     place = str(Path(torch.__file__).parent)
     if "C++ compile error" in text and re.search(r"[^\w./+@=-]", place):  # Inductor names it without quotes
         what = "a blank" if " " in place else "such characters"
         return f"torch cannot link from a path with {what}: {place}. Make this environment anew in a plainer place."
-    if "Failed to find C compiler" in text or "TritonMissing" in text or "Cannot find a working triton" in text:
-        return "torch.compile needs Triton and a C compiler for this device: install both."
     unimplemented = isinstance(error, (RuntimeError, NotImplementedError)) and "not implemented for '" in text
     if unimplemented and precision != "fp32":
         return "This torch has no such operation in this precision on this device: choose another precision."

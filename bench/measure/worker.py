@@ -371,7 +371,7 @@ def explain(error: BaseException, edge: Edge) -> dict[str, Any]:
     elif known is not None:
         status, advice = known
         if status == "unsupported":  # the advice says more than a page of a compiler's output
-            message = next((line for line in message.splitlines() if line.strip()), message)
+            message = next((line for line in message.splitlines() if line.strip()), message).partition(". ")[0]
     told = {
         "type": type(error).__name__,
         "message": message[:2000],
