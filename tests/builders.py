@@ -14,7 +14,7 @@ from rich.console import Console, RenderableType
 
 from bench.metrics import METRICS
 from bench.plan.case import Case
-from bench.report.schema import (
+from bench.report.run import (
     CaseRecord,
     Cost,
     Environment,
@@ -33,7 +33,7 @@ from bench.report.schema import (
     Verdict,
     WarmUp,
 )
-from bench.show.table import report_view
+from bench.show.run import report_view
 
 ENVIRONMENT_ID = "a1b2c3"
 ABSENT = "not part of this test"

@@ -13,9 +13,9 @@ from typing import Any, Self
 
 from builders import make_environment
 
-from bench.measure.rounds import Outside
-from bench.measure.worker import Request, measure
-from bench.report.schema import Missing
+from bench.measure.run import Outside
+from bench.report.run import Missing
+from bench.worker.solo import Request, measure
 
 
 class FakeClock:

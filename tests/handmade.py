@@ -9,7 +9,7 @@ from builders import case_record, make_round
 
 from bench.plan.case import Case
 from bench.report.derive import derive
-from bench.report.schema import CaseRecord, Compiled, Equivalence, Missing, Phases, Result, Round, Stream
+from bench.report.run import CaseRecord, Compiled, Equivalence, Missing, Phases, Result, Round, Stream
 
 MS = 1_000_000  # nanoseconds
 ON_CPU = Missing(reason="case ran on cpu")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.measure.monitor import Monitor
-from bench.measure.system import TICK_S
-from bench.report.schema import Figure, Missing
+from bench.machine.counters import TICK_S
+from bench.machine.watch import Monitor
+from bench.report.run import Figure, Missing
 
 PID = 42
 WINDOW_S = 10.0

@@ -11,7 +11,7 @@ from fakes import FakeClock
 from bench.ab.run import Outside
 from bench.errors import LaunchError
 from bench.measure.ring import Interpreter
-from bench.measure.turns import UNCOUNTED_ROUNDS
+from bench.worker.laps import UNCOUNTED_ROUNDS
 
 CANDIDATE = ("SIDE", "candidate")  # in its environment: `--candidate-env SIDE=candidate`
 ROUNDS = UNCOUNTED_ROUNDS + 8

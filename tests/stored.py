@@ -9,7 +9,7 @@ from typing import Any
 from builders import ENVIRONMENT_ID, make_environment, make_report, make_result, make_round
 
 from bench.plan.case import Case
-from bench.report.schema import Report, Result, Round
+from bench.report.run import Report, Result, Round
 
 EAGER, COMPILED, SCRIPTED = Case("resnet50"), Case("resnet50", mode="compile"), Case("resnet50", mode="torchscript")
 _SPREAD = (0.0, 1.0, -1.0, 0.5, -0.5)

@@ -22,15 +22,15 @@ from bench.ab.verdict import CaseSeen, judge_case
 from bench.cli import Manner, call
 from bench.errors import OutputError
 from bench.explain.profile import compare_profiles
+from bench.judge.ab import Rule
 from bench.judge.outputs import compare_outputs
-from bench.judge.pairs import Rule
 from bench.measure.pair_plan import PairPlan
-from bench.measure.turns import UNCOUNTED_ROUNDS
 from bench.plan.case import Case
 from bench.plan.side import Side
 from bench.report import store
 from bench.report.ab import PairRecord, Ratio
-from bench.show.versus import LiveVersus
+from bench.show.ab import LiveVersus
+from bench.worker.laps import UNCOUNTED_ROUNDS
 
 SUITE = """
 schema = 1

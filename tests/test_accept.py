@@ -11,7 +11,7 @@ from builders import NO_FP16, SEGFAULT, failed_result, make_suite
 from stored import COMPILED, EAGER, report_of, result_near, stored
 
 from bench.cli import Manner, call
-from bench.report.schema import Report
+from bench.report.run import Report
 
 Run = Callable[..., tuple[int, str, str]]
 BASELINE = Path("reports/baselines/cpu-baseline-example.json")

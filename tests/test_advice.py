@@ -19,9 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.plan.case import Case
-from bench.report.schema import Cost, Equivalence, Reading, Report, Result, WarmUp
+from bench.report.run import Cost, Equivalence, Reading, Report, Result, WarmUp
 from bench.show.advice import MOST_LINES, MOST_ROUNDS, advice, rounds_for
-from bench.stats import student_t_quantile
+from bench.stats.intervals import student_t_quantile
 
 RESTLESS = WarmUp(samples_ns=[1], steady=False, cut=1)
 

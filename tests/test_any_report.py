@@ -25,9 +25,9 @@ from rich.console import Console
 from bench.judge.gate import gate, parse_limit
 from bench.judge.sides import Named
 from bench.plan.case import MODES, Case
-from bench.report.schema import Cost, Reading, Report
+from bench.report.run import Cost, Reading, Report
 from bench.report.store import parse_report
-from bench.show.table import report_view
+from bench.show.run import report_view
 
 
 def test_a_stream_that_takes_only_ascii_gets_the_same_table_in_ascii() -> None:

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from bench.report.derive import derive_all
-from bench.report.schema import Report, schema_of
+from bench.report.run import Report, schema_of
 from bench.report.store import read_report
 
 BASELINES = Path(__file__).resolve().parents[1] / "reports" / "baselines"

@@ -18,7 +18,7 @@ from bench.plan.suite import Target
 from bench.report.assemble import Run, Seen, build
 from bench.report.calls import groups, groups_of, since_start, trend
 from bench.report.derive import relate
-from bench.report.schema import Report, Result, Round
+from bench.report.run import Report, Result, Round
 from bench.show.advice import advice
 from bench.show.exports.from_run import of_report
 

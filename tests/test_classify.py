@@ -17,8 +17,8 @@ import torch
 from PIL import Image
 
 from bench import InferenceSession
-from bench.classify import Classifier
 from bench.cli import Manner, call
+from bench.core.classify import Classifier
 from bench.core.stream import batches
 from bench.errors import CaseError, ImageError, UsageError
 from bench.plan.case import ModelSpec

@@ -40,9 +40,9 @@ from bench.plan.suite import Target
 from bench.report.derive import PERCENTILES, derive_all
 from bench.report.lean import lean_report
 from bench.report.processes import measured, process_values
-from bench.report.schema import Equivalence, Missing, Report, Result, Round, WarmUp
+from bench.report.run import Equivalence, Missing, Report, Result, Round, WarmUp
 from bench.report.store import parse_report
-from bench.show.comparison import comparison_view
+from bench.show.compare import comparison_view
 from bench.show.comparison_text import as_csv, as_json, as_markdown
 from bench.show.gfm import bullets, escape
 from bench.show.machines import machines_view

@@ -10,7 +10,7 @@ from handmade import MS, ON_CPU, a_case, a_round, compiled, rounds_of
 
 from bench.metrics import METRICS
 from bench.report.derive import derive, missing_reason
-from bench.report.schema import Failure, Missing, Phases, Reading, Stream
+from bench.report.run import Failure, Missing, Phases, Reading, Stream
 
 # --- every key, always
 

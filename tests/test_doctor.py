@@ -25,12 +25,12 @@ from rich.console import Console
 
 from bench.cli import Manner, call
 from bench.errors import LaunchError
-from bench.measure.disturbances import Finding, GpuNow, Now, disturbances, look_around
-from bench.measure.doctor import Installation, can_measure, devices, installed, look_at_installation, rivals
-from bench.measure.monitor import Seen
+from bench.machine.disturbances import Finding, GpuNow, Now, disturbances, look_around
+from bench.machine.doctor import Installation, can_measure, devices, installed, look_at_installation, rivals
+from bench.machine.watch import Seen
 from bench.report.environment import collect
-from bench.report.schema import Environment, Missing
-from bench.show.findings import findings_view
+from bench.report.run import Environment, Missing
+from bench.show.doctor import findings_view
 
 CALM = {
     "other_cores": 0.01,

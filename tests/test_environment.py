@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from strategies import calm
 
 from bench.report.environment import cgroup_levels, collect, differences, environment_id, with_anchors
-from bench.report.schema import Environment, Facts
+from bench.report.run import Environment, Facts
 
 TORCH: dict[str, Any] = {
     "version": "2.13.0+cpu",

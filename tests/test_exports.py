@@ -48,7 +48,7 @@ from bench.metrics import METRICS
 from bench.plan.case import Case
 from bench.report.ab import AbCase, AbReport, PairRecord, Ratio, Settings, SideFailure, SideRecord
 from bench.report.documents import parse_any, read_any, read_selfcheck
-from bench.report.schema import Generator, Reading, Report, WarmUp
+from bench.report.run import Generator, Reading, Report, WarmUp
 from bench.report.store import write_report
 from bench.show.exports import (
     bmf,

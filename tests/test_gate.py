@@ -30,7 +30,7 @@ from bench.errors import UsageError
 from bench.judge.gate import Check, Gate, exit_code, gate, parse_limit
 from bench.judge.sides import Named
 from bench.plan.case import Case
-from bench.report.schema import Equivalence, Report, Result
+from bench.report.run import Equivalence, Report, Result
 from bench.show.gate import ADVISORY, as_json, as_markdown, gate_view, reason_lines, verdict_words
 
 P50 = "latency.p50_ms:5%"

@@ -21,10 +21,11 @@ FLOORS = [
     {"cli", "pytest_plugin"},
     {"show"},
     {"ab"},
-    {"explain", "classify", "measure", "judge"},
-    {"core", "report"},
+    {"explain", "measure", "judge"},
+    {"machine"},
+    {"worker", "report"},
+    {"core"},
     {"plan"},
-    {"ranks"},
     {"characters", "errors", "metrics", "stats"},
 ]
 TORCHLESS = {
@@ -39,22 +40,17 @@ TORCHLESS = {
     "metrics",
     "stats",
     "ab",
-    "ranks",
+    "machine",
     "explain",
 }
 HEAVY = {"torch", "torchvision"}
 MEASURED = {
     "bench/core/",
-    "bench/measure/worker.py",
-    "bench/measure/steady.py",
-    "bench/measure/turns.py",
-    "bench/measure/strays.py",
-    "bench/measure/clock.py",
-    "bench/measure/parent.py",
+    "bench/worker/",
     "bench/plan/case.py",
     "bench/characters.py",
+    "bench/metrics.py",
     "bench/plan/__init__.py",
-    "bench/measure/__init__.py",
     "bench/errors.py",
     "bench/__init__.py",
 }
@@ -169,7 +165,7 @@ def prints_and_exits(files: Sources) -> list[str]:
             called = ast.unparse(node.func)
             if called in {"print", "sys.exit", "exit", "quit", "click.echo"} and room(path) not in ("cli", "__main__"):
                 found.append(f"{path}:{node.lineno} calls {called}")
-            if called == "os._exit" and path != "bench/measure/parent.py":  # how a forked child must end
+            if called == "os._exit" and path != "bench/worker/parent.py":  # how a forked child must end
                 found.append(f"{path}:{node.lineno} calls {called}")
     return found
 
@@ -200,7 +196,7 @@ def files_where_none_may_be(files: Sources) -> list[str]:
 
 def broad_excepts(files: Sources) -> list[str]:
     """Rule 5: only the worker's outermost frame and the door's catch everything, and who looks into a model's answer."""
-    allowed = {"bench/measure/worker.py", "bench/measure/turns.py", "bench/cli/__init__.py", "bench/core/outputs.py"}
+    allowed = {"bench/worker/solo.py", "bench/worker/laps.py", "bench/cli/__init__.py", "bench/core/outputs.py"}
     return [
         f"{path}:{node.lineno} catches everything"
         for path, text in files.items()
@@ -243,7 +239,7 @@ def too_long(files: Sources) -> list[str]:
 Rule = Callable[[Sources], list[str]]
 # Each rule with a file that breaks it.
 RULES: dict[Rule, dict[str, str]] = {
-    uphill_imports: {"bench/report/planted.py": "from bench.measure.rounds import run_suite\n"},
+    uphill_imports: {"bench/report/planted.py": "from bench.measure.run import run_suite\n"},
     lazy_imports: {"bench/judge/planted.py": "def f():\n    from bench.plan.case import Case\n    return Case\n"},
     torch_where_none_may_be: {"bench/show/planted.py": "def f():\n    import torch.nn\n    return torch\n"},
     heavy_measured_process: {"bench/core/planted.py": "import pydantic\n"},
@@ -268,7 +264,7 @@ def test_a_planted_fault_breaks_the_rule(rule: Rule) -> None:
 
 
 def test_the_measured_process_may_not_reach_pydantic_by_a_second_step() -> None:
-    planted = {"bench/core/planted.py": "from bench.report.schema import Report\n"}
+    planted = {"bench/core/planted.py": "from bench.report.run import Report\n"}
     assert heavy_measured_process(planted) != []
 
 
@@ -292,5 +288,5 @@ def test_the_help_loads_click_and_nothing_heavy() -> None:
 def test_the_measured_process_loads_nothing_of_the_main_process() -> None:
     mended = "from bench.core.torchvision_ops import import_torchvision\nimport_torchvision()"
     by_torch = _modules_after(mended)
-    loaded = _modules_after(f"import bench.measure.parent\n{mended}")
+    loaded = _modules_after(f"import bench.worker.parent\n{mended}")
     assert loaded - by_torch - set(sys.stdlib_module_names) <= {"bench"}

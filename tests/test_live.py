@@ -21,7 +21,7 @@ from bench.measure.events import (
     Tick,
 )
 from bench.plan.case import Case
-from bench.report.schema import Compiled, Equivalence, Phases
+from bench.report.run import Compiled, Equivalence, Phases
 from bench.show.live import ROWS, LiveView, line
 
 EAGER, COMPILED, LARGE = Case("resnet50"), Case("resnet50", mode="compile"), Case("resnet50", batch_size=8)

@@ -18,9 +18,9 @@ import torch._dynamo
 from bench.core import imports
 from bench.core.session import InferenceSession
 from bench.errors import CaseError, Unsupported
-from bench.measure.clock import monotonic
-from bench.measure.worker import first_call
 from bench.plan.case import ModelSpec
+from bench.worker.clock import monotonic
+from bench.worker.solo import first_call
 
 CODE = """
 import random

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from machines import PID, WINDOW_S, Machine, reason
 
-from bench.measure.monitor import Monitor, Seen
-from bench.measure.system import TICK_S
+from bench.machine.counters import TICK_S
+from bench.machine.watch import Monitor, Seen
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from builders import make_environment, make_round
 from fakes import FakeClock, Script, ScriptedEdge, ScriptedLauncher, SilentWatch, outside
 
 from bench.cli import Manner, call
-from bench.measure.rounds import Outside
-from bench.measure.worker import explain
+from bench.measure.run import Outside
 from bench.plan.case import Case
 from bench.report.assemble import Run, Seen, build
-from bench.report.schema import Round, Stream
+from bench.report.run import Round, Stream
+from bench.worker.solo import explain
 
 SUITE = """
 schema = 1

@@ -11,9 +11,9 @@ import pynvml
 import pytest
 from machines import PID, Machine, reason
 
-from bench.measure.machine_noise import MachineNoise
-from bench.measure.monitor import Monitor, Seen
-from bench.measure.nvidia import describe_gpus, library
+from bench.machine.noise import MachineNoise
+from bench.machine.nvidia import describe_gpus, library
+from bench.machine.watch import Monitor, Seen
 
 GIB = 2**30
 NOT_SUPPORTED = pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)

@@ -14,9 +14,9 @@ from builders import failed_result, make_failure, make_report, mixed_report, ren
 
 from bench.ab.sides import Difference
 from bench.characters import on_one_line, visible
-from bench.classify import Answer
 from bench.cli.model_options import room_to_compile
 from bench.cli.order import Asked, take_order
+from bench.core.classify import Answer
 from bench.errors import ImageError
 from bench.measure.scratch import scratch, users_compile_cache
 from bench.plan.case import Case

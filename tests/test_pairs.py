@@ -8,11 +8,11 @@ import math
 import numpy as np
 import pytest
 
-from bench import ranks
-from bench.judge import pairs as judge
-from bench.judge.pairs import Rule
-from bench.measure.turns import turns
+from bench.judge import ab as judge
+from bench.judge.ab import Rule
 from bench.report.ab import PairRecord
+from bench.stats import ranks
+from bench.worker.laps import turns
 
 
 def confirmed(p_values: list[float], rule: Rule) -> list[bool]:

@@ -20,9 +20,9 @@ from bench.judge.sides import Named
 from bench.metrics import amount, brief
 from bench.plan.case import Case
 from bench.report.ab import Ratio
-from bench.report.schema import Cost, Report, WarmUp
-from bench.show.comparison import comparison_view
-from bench.show.versus import change_words
+from bench.report.run import Cost, Report, WarmUp
+from bench.show.ab import change_words
+from bench.show.compare import comparison_view
 from bench.show.words import duration, memory_words, plus_minus
 
 ON_A_GPU = """CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 79.19 GiB of which 5.06 GiB is free. \

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as oracle
 
-from bench import ranks
+from bench.stats import ranks
 
 numbers = st.floats(-1e3, 1e3, allow_nan=False).filter(lambda x: x == 0 or abs(x) > 1e-6)
 distinct = st.lists(numbers.filter(bool), min_size=1, max_size=25, unique_by=abs)

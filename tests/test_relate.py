@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bench.metrics import METRICS
 from bench.report.derive import derive_all, relate
-from bench.report.schema import Compiled, Failure, Missing, Phases, Reading, Result, Round, Stream
+from bench.report.run import Compiled, Failure, Missing, Phases, Reading, Result, Round, Stream
 
 # --- against eager
 

@@ -12,8 +12,8 @@ from test_worker import CASE, named, request
 
 from bench.core.restoring import Restoring, fingerprint
 from bench.core.session import CHANGES_INPUTS, InferenceSession
-from bench.measure.worker import Timed, measure, restored_calls
 from bench.plan.case import ModelSpec
+from bench.worker.solo import Timed, measure, restored_calls
 
 
 def doubled(tensor: torch.Tensor) -> None:

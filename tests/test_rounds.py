@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from fakes import Script, ScriptedLauncher, outside
 
 from bench.measure.events import CaseEnded, RoundDone, RoundStarted, RunStarted
-from bench.measure.rounds import Plan, run_suite
+from bench.measure.run import Plan, run_suite
 from bench.measure.schedule import Progress
 from bench.plan.case import Case, Measure, ModelSpec
 

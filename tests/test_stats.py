@@ -9,7 +9,7 @@ import scipy.stats
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from bench import stats
+from bench.stats import intervals as stats
 
 MS = 1_000_000
 probabilities = st.floats(1e-6, 1 - 1e-6)

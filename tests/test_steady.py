@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from bench.measure.steady import Steady, WarmUpRule
+from bench.worker.steady import Steady, WarmUpRule
 
 MS = 1_000_000
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bench.errors import OutputError, ReportError
 from bench.plan.case import Case
-from bench.report.schema import Report
+from bench.report.run import Report
 from bench.report.store import (
     Journal,
     newest_journal,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench.errors import CaseError
-from bench.measure.strays import OpenedFiles, refuse_strays
+from bench.worker.strays import OpenedFiles, refuse_strays
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from bench.plan.case import Case, Measure, ModelSpec, Timeouts
 from bench.plan.suite import Suite, Target, read_suite, suite_schema
 from bench.plan.suite_file import SuiteFile
 from bench.plan.suite_values import Surroundings
-from bench.report.schema import SuiteRecord
+from bench.report.run import SuiteRecord
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMA = jsonschema.Draft202012Validator(suite_schema())

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from machines import PID, WINDOW_S, Machine, number, reason
 from strategies import calm
 
-from bench.measure.monitor import Monitor
-from bench.measure.system import TICK_S
-from bench.report.schema import Figure, Missing
+from bench.machine.counters import TICK_S
+from bench.machine.watch import Monitor
+from bench.report.run import Figure, Missing
 
 
 @pytest.fixture

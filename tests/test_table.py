@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.plan.case import Case
-from bench.report.schema import Equivalence, Reading
+from bench.report.run import Equivalence, Reading
 from bench.show.grid import fold
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bench.judge.targets import judge
 from bench.plan.suite import Target
-from bench.report.schema import Compiled, Failure, Missing, Reading, Result, Round, TargetVerdict, WarmUp
+from bench.report.run import Compiled, Failure, Missing, Reading, Result, Round, TargetVerdict, WarmUp
 
 P50 = "latency.p50_ms"
 RESTLESS = WarmUp(samples_ns=[11_000_000], steady=False, cut=1)

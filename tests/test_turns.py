@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from fakes import FakeClock, Script, ScriptedEdge
 
-from bench.measure.steady import WarmUpRule
-from bench.measure.turns import FEWEST_ROUNDS, MOST_ROUNDS, UNCOUNTED_ROUNDS, Seat, take_turns, turns
-from bench.measure.worker import Request
 from bench.plan.case import Case, ModelSpec
+from bench.worker.laps import FEWEST_ROUNDS, MOST_ROUNDS, UNCOUNTED_ROUNDS, Seat, take_turns, turns
+from bench.worker.solo import Request
+from bench.worker.steady import WarmUpRule
 
 Restore = Callable[[FakeClock], Callable[[], None]]
 SIDE_NS, TURN_NS = 600_000_000, 5_000_000

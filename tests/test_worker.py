@@ -9,9 +9,9 @@ from fakes import FakeClock, Script, ScriptedEdge
 
 from bench.core import modes
 from bench.errors import CaseError, Unsupported
-from bench.measure.steady import WarmUpRule
-from bench.measure.worker import Request, measure, timed_calls
 from bench.plan.case import Case, ModelSpec
+from bench.worker.solo import Request, measure, timed_calls
+from bench.worker.steady import WarmUpRule
 
 CASE = Case("scripted")
 

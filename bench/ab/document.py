@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from bench.ab.run import Run
 from bench.ab.sides import Difference
 from bench.ab.verdict import all_noise, overall, overall_null_arm
-from bench.judge.pairs import Rule
+from bench.judge.ab import Rule
 from bench.measure.pair_plan import PairPlan
 from bench.report.ab import AbCase, AbReport, Settings, SideRecord
 from bench.report.assemble import GENERATOR
-from bench.report.schema import Environment, Facts
+from bench.report.run import Environment, Facts
 
 
 @dataclass

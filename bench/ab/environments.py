@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from bench.machine.nvidia import describe_gpus
 from bench.measure.launch import Message
-from bench.measure.nvidia import describe_gpus
 from bench.measure.ring import Interpreter
 from bench.report.environment import collect
-from bench.report.schema import Environment
+from bench.report.run import Environment
 
 
 def environment_of(interpreter: Interpreter, probe: Message) -> Environment:

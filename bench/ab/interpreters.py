@@ -6,11 +6,11 @@ import random
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 
+from bench.measure.ab import PAIRS_PER_PARENT, RingStarter
 from bench.measure.launch import Message
 from bench.measure.pair_plan import PairPlan
-from bench.measure.pairs import PAIRS_PER_PARENT, RingStarter
 from bench.measure.ring import Interpreter, Ring
-from bench.measure.rounds import PADDING_BYTES
+from bench.measure.run import PADDING_BYTES
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,16 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TypeVar
 
-from bench import ranks
 from bench.ab.interpreters import Interpreters, Started
 from bench.ab.verdict import CaseSeen, judge_case, mean_suspect, memory_suspect, suspicions, time_suspect
 from bench.errors import LaunchError
 from bench.explain.profile import compare_profiles
-from bench.judge import pairs as judge
+from bench.judge import ab as judge
+from bench.measure.ab import Noise, PairSeen, RingStarter, SideName, Stage, measure_alone, measure_pair
 from bench.measure.launch import Message
 from bench.measure.pair_plan import PairPlan
-from bench.measure.pairs import Noise, PairSeen, RingStarter, SideName, Stage, measure_alone, measure_pair
 from bench.report.ab import AbCase, PairRecord
+from bench.stats import ranks
 
 PROFILE_LAPS = 7
 _T = TypeVar("_T")

@@ -17,10 +17,10 @@ from typing import Any
 from bench.ab.load import Load
 from bench.ab.run import CasePlan, Event, Outside, PairDone, Run
 from bench.errors import CaseError
+from bench.judge import ab as judge
 from bench.judge import others
-from bench.judge import pairs as judge
+from bench.measure.ab import Alone, SideName, measure_alone
 from bench.measure.pair_plan import PairPlan
-from bench.measure.pairs import Alone, SideName, measure_alone
 from bench.report.selfcheck import Arm, ArmKind, GateRun
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from bench.ab.document import settings_of, stamp
 from bench.ab.selfcheck import Check
 from bench.report.assemble import GENERATOR
-from bench.report.schema import CaseRecord, Environment
+from bench.report.run import CaseRecord, Environment
 from bench.report.selfcheck import SelfCheck, Sitting
 
 # What the alarms of a gate are judged from, by rule: told with the result, so that a reader need not guess.

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.ab.lacking import with_cause
-from bench.judge import pairs as judge
+from bench.judge import ab as judge
 from bench.judge.outputs import compare_outputs
+from bench.measure.ab import Stage
 from bench.measure.pair_plan import PairPlan
-from bench.measure.pairs import Stage
 from bench.metrics import brief
 from bench.plan.case import Case
 from bench.report.ab import (
@@ -26,7 +26,7 @@ from bench.report.ab import (
     Ratio,
     SideFailure,
 )
-from bench.report.schema import CaseRecord
+from bench.report.run import CaseRecord
 
 _BEFORE_CALLS = ("load", "prepare", "first_call")
 _MOST_TENSORS = 6

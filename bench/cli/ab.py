@@ -122,7 +122,7 @@ def _with_caches(plan: Any, folder: Path) -> Any:
 def real_outside() -> Any:
     """Real processes, and the real machine's counters."""
     from bench.ab.run import Outside
-    from bench.measure.machine_noise import MachineNoise
+    from bench.machine.noise import MachineNoise
     from bench.measure.ring import ForkedRing
 
     return Outside(ring=ForkedRing, noise=MachineNoise)
@@ -148,8 +148,8 @@ def _introduce(event: Any, order: Order) -> None:
 
 def _deliver(manner: Manner, options: dict[str, Any], report: Any, path: Path | None) -> int:
     from bench.report.store import write_text
+    from bench.show.ab import versus_view
     from bench.show.exports.from_ab import of_ab
-    from bench.show.versus import versus_view
 
     text, unwritten = report.model_dump_json(by_alias=True), None
     if path is not None:

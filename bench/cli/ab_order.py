@@ -100,7 +100,7 @@ def take_order(options: dict[str, Any], folder: Path) -> Iterator[Order]:
     """
     from bench.ab.document import Header
     from bench.ab.promises import promise_of
-    from bench.judge.pairs import Rule
+    from bench.judge.ab import Rule
     from bench.plan.select import select
     from bench.plan.suite import find_suite, read_suite
 

@@ -12,7 +12,7 @@ from rich.live import Live
 from bench.ab.run import AtWork, CaseKnown, PairDone, Tick
 from bench.cli import Manner
 from bench.cli.console import echo, progress_console
-from bench.show.versus import LiveVersus, change_words, settled_line, stage_words
+from bench.show.ab import LiveVersus, change_words, settled_line, stage_words
 
 EVERY = 5  # pairs between two lines of a log
 

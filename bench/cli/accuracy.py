@@ -103,7 +103,7 @@ class _Run:
         from bench.core.accuracy import evaluate, forget_compiled
         from bench.core.devices import is_out_of_memory, usual_batch
         from bench.core.session import InferenceSession
-        from bench.stats import clopper_pearson
+        from bench.stats.intervals import clopper_pearson
 
         self._number += 1
         if self._say:
@@ -184,7 +184,7 @@ def _plain(interval: Any) -> dict[str, float]:
 def _against(first: bytes, this: bytes) -> dict[str, Any]:
     """Images that only one of two runs answered right, and the chance of a split as uneven (exact sign test)."""
     from bench.core.accuracy import RIGHT, WRONG
-    from bench.stats import binomial_cdf
+    from bench.stats.intervals import binomial_cdf
 
     pairs = list(zip(first, this, strict=True))
     lost = sum(before == RIGHT and after == WRONG for before, after in pairs)

@@ -51,7 +51,7 @@ def command(manner: Manner, /, **options: Any) -> int:
 def _count(paths: list[Path], passed_over: Counter[str]) -> int:
     """How many images there are; other files are counted and said. Raises UsageError for a folder without one."""
     from bench.characters import on_one_line
-    from bench.classify import sources_in
+    from bench.core.classify import sources_in
     from bench.core.image_files import in_words
 
     total = 0
@@ -71,7 +71,7 @@ def _count(paths: list[Path], passed_over: Counter[str]) -> int:
 
 def _classifier(total: int, options: dict[str, Any]) -> tuple[Any, list[str]]:
     """It, with its session loaded, and the notes of that session, which have been said already."""
-    from bench.classify import Classifier
+    from bench.core.classify import Classifier
     from bench.core.devices import usual_batch
     from bench.core.session import InferenceSession
     from bench.plan.case import MODES, PRECISIONS
@@ -112,7 +112,7 @@ def _classifier(total: int, options: dict[str, Any]) -> tuple[Any, list[str]]:
 
 
 def _as_text(manner: Manner, paths: list[Path], total: int, options: dict[str, Any]) -> int:
-    from bench.classify import sources_in
+    from bench.core.classify import sources_in
     from bench.show.predictions import answers_view, summary_view
 
     console = result_console()
@@ -144,7 +144,7 @@ def _progress(manner: Manner, total: int, console: Any) -> Iterator[Any]:
 
 def _as_json(manner: Manner, paths: list[Path], total: int, passed_over: Counter[str], options: dict[str, Any]) -> int:
     """One document, written as the answers come, and closed however it ends."""
-    from bench.classify import sources_in
+    from bench.core.classify import sources_in
 
     classifier, notes = _classifier(total, options)
     session = classifier.session

@@ -102,7 +102,7 @@ def _compare(manner: Manner, asked: Asked) -> int:
 
 
 def _show(manner: Manner, comparison: Any, asked: Asked) -> None:
-    from bench.show.comparison import comparison_view
+    from bench.show.compare import comparison_view
     from bench.show.comparison_text import FORMS, as_json
 
     if manner.json:

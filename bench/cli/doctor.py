@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -24,9 +26,9 @@ def command(manner: Manner) -> int:
     Exits with 3 where no measurement can be made at all, else with 0.
     """
     try:
-        from bench.measure.doctor import can_measure, examine
+        from bench.machine.doctor import can_measure, examine
         from bench.measure.launch import Interpreter
-        from bench.show.findings import findings_view
+        from bench.show.doctor import findings_view
     except ModuleNotFoundError as error:
         raise LaunchError(
             f"the package {error.name} is not installed, and nothing can be measured without it. "
@@ -35,7 +37,13 @@ def command(manner: Manner) -> int:
 
     if sys.stderr.isatty() and not manner.quiet:
         echo("Looking at this machine; starting torch takes a few seconds.", err=True)
-    findings = examine(manner.outside.launcher if manner.outside else Interpreter(), Path.cwd())
+    launcher = manner.outside.launcher if manner.outside else Interpreter()
+
+    def ask_torch() -> Mapping[str, Any]:
+        with launcher.start({}) as parent:
+            return parent.probe(compute=True)
+
+    findings = examine(ask_torch, Path.cwd())
     usable = can_measure(findings)
     if manner.json:
         listed = [dataclasses.asdict(finding) for finding in findings]

@@ -18,7 +18,7 @@ from bench.errors import OutputError, UsageError
 from bench.measure.events import CaseEnded, Checked, Counted, Event, PhaseStarted, RoundDone, RunStarted, Tick
 from bench.report.assemble import GENERATOR
 from bench.report.environment import differences
-from bench.report.schema import SCHEMA, Environment
+from bench.report.run import SCHEMA, Environment
 from bench.report.store import Journal
 from bench.show.live import LiveView, line
 

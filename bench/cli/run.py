@@ -190,7 +190,7 @@ def _resumed(asked: Asked, order: Order, journal: Any) -> Order:
 def _measure(manner: Manner, asked: Asked, order: Order, journal: Any, folder: Path) -> tuple[bool, LaunchError | None]:
     """Run to the end, or until Ctrl-C (True), or until no interpreter starts (the error)."""
     from bench.cli.listen import Listener
-    from bench.measure.rounds import Plan, run_suite
+    from bench.measure.run import Plan, run_suite
     from bench.measure.schedule import Progress
     from bench.report.assemble import replay
 
@@ -238,10 +238,10 @@ def _median(samples: list[int]) -> float:
 
 
 def _real_outside(order: Order) -> Any:
+    from bench.machine.nvidia import describe_gpus
+    from bench.machine.watch import Monitor
     from bench.measure.launch import Interpreter
-    from bench.measure.monitor import Monitor
-    from bench.measure.nvidia import describe_gpus
-    from bench.measure.rounds import Outside
+    from bench.measure.run import Outside
     from bench.report.environment import collect, environment_id, with_anchors
 
     def describe(probed: dict[str, Any]) -> tuple[str, Any]:
@@ -272,7 +272,7 @@ def _applying(order: Order) -> list[Any]:
 
 def _deliver(manner: Manner, asked: Asked, order: Order, report: Any) -> int:
     from bench.report.store import write_report
-    from bench.show.table import report_view
+    from bench.show.run import report_view
 
     if asked.output == "-":
         echo_document(report.model_dump_json(by_alias=True))

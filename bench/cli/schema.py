@@ -24,7 +24,7 @@ def _schema(which: str) -> dict[str, object]:
 
         return suite_schema()
     from bench.report.ab import AbReport
-    from bench.report.schema import Record, Report, schema_of
+    from bench.report.run import Record, Report, schema_of
     from bench.report.selfcheck import SelfCheck
 
     documents: dict[str, type[Record]] = {"report": Report, "ab": AbReport, "selfcheck": SelfCheck}

@@ -116,7 +116,7 @@ def _plan(options: dict[str, Any]) -> Any:
 
 
 def _rule(options: dict[str, Any]) -> Any:
-    from bench.judge.pairs import Rule
+    from bench.judge.ab import Rule
 
     return Rule(fail_over=options["fail_over"], ignore=options["ignore"], max_pairs=options["max_pairs"])
 

@@ -24,9 +24,9 @@ def command(manner: Manner, report: str) -> None:
     if manner.json:
         echo_document(read.model_dump_json(by_alias=True))
         return
+    from bench.show.ab import versus_view
+    from bench.show.run import report_view
     from bench.show.selfcheck import selfcheck_view
-    from bench.show.table import report_view
-    from bench.show.versus import versus_view
 
     console = result_console()
     if isinstance(read, AbReport):

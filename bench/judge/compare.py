@@ -22,8 +22,8 @@ from bench.metrics import METRICS
 from bench.plan.suggest import one_of
 from bench.report.ab import Ratio
 from bench.report.processes import Measured, measured
-from bench.report.schema import FAILED, CaseRecord, Reading, Report
-from bench.stats import CONFIDENCE
+from bench.report.run import FAILED, CaseRecord, Reading, Report
+from bench.stats.intervals import CONFIDENCE
 
 Word = Literal[
     "faster", "slower", "better", "worse", "higher", "lower", "same", "unclear",

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from bench.judge.sides import pairs_of
 from bench.report.environment import differences as differing_facts
-from bench.report.schema import Environment, Report, Result
+from bench.report.run import Environment, Report, Result
 
 # Fact key to what a difference in it means; the first pattern that fits speaks.
 MEANINGS: Mapping[str, str] = {

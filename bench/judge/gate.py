@@ -29,7 +29,7 @@ from bench.plan.suggest import one_of
 from bench.plan.suite import Target
 from bench.report.ab import Ratio
 from bench.report.processes import Measured, measured
-from bench.report.schema import FAILED, CaseRecord, Reading, Report, Result, TargetRecord, TargetVerdict
+from bench.report.run import FAILED, CaseRecord, Reading, Report, Result, TargetRecord, TargetVerdict
 
 GateVerdict = Literal["pass", "regression", "inconclusive", "not comparable", "missing", "failed", "new"]
 Overall = Literal["pass", "fail", "inconclusive", "not comparable"]

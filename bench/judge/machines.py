@@ -15,7 +15,7 @@ from bench.judge.sides import Named, Side, side, side_warnings
 from bench.metrics import METRICS
 from bench.report.ab import Ratio
 from bench.report.processes import Measured, measured
-from bench.report.schema import CaseRecord, Environment, Facts, Reading
+from bench.report.run import CaseRecord, Environment, Facts, Reading
 
 LATENCY, THROUGHPUT = "latency.p50_ms", "throughput.items_per_s"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, median
 
-from bench import ranks
+from bench.stats import ranks
 
 Times = Sequence[float]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.report.ab import Outputs
-from bench.report.schema import CaseRecord
+from bench.report.run import CaseRecord
 
 # Relative to the largest value: far above what other kernels round otherwise in a deep network, far below a change of
 # what is computed. fp32 leaves room for TF32, whose products keep 10 bits.

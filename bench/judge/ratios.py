@@ -10,11 +10,11 @@ import math
 from collections.abc import Sequence
 from statistics import fmean, stdev
 
-from bench import stats
 from bench.report import calls
 from bench.report.ab import Ratio
 from bench.report.processes import Measured
-from bench.report.schema import Result
+from bench.report.run import Result
+from bench.stats import intervals as stats
 
 # Counted, or the highest seen: there is no error to put an interval around.
 EXACT = frozenset({"compile.graphs", "compile.graph_breaks", "gpu.temperature_c"})

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench.errors import ReportError
 from bench.report.derive import missing_reason
-from bench.report.schema import Report, Result
+from bench.report.run import Report, Result
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from bench.metrics import METRICS
 from bench.plan.case import Case
 from bench.plan.suite import Target
 from bench.report.derive import derive_all
-from bench.report.schema import CaseRecord, Reading, Result, TargetVerdict, Verdict
+from bench.report.run import CaseRecord, Reading, Result, TargetVerdict, Verdict
 
 Bound = Literal["max", "min"]
 AGAINST_EAGER = ("speedup.over_eager", "compile.break_even_calls")  # worth nothing where the answer may be another

@@ -1,6 +1,6 @@
 """What a suite run tells whoever listens, in the order it happens.
 
-`measure/rounds.py` yields these; the journal keeps `RoundDone`, `Checked`, `Counted` and `CaseEnded`,
+`measure/run.py` yields these; the journal keeps `RoundDone`, `Checked`, `Counted` and `CaseEnded`,
 the live view shows all.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.plan.case import Case
-from bench.report.schema import AccuracyRecord, Environment, Equivalence, Failure, Round, Status
+from bench.report.run import AccuracyRecord, Environment, Equivalence, Failure, Round, Status
 
 
 @dataclass(frozen=True, slots=True)

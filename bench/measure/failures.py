@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from bench.report.schema import Failure, Phase, Status
+from bench.report.run import Failure, Phase, Status
 
 _ADVICE = {
     "SIGSEGV": "Native code crashed. The last output below holds the Python stack; try mode eager or another version.",

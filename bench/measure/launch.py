@@ -35,7 +35,7 @@ if sys.version_info < (3, 11):
 spec = importlib.util.spec_from_file_location("bench", sys.argv[1])
 sys.modules["bench"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(sys.modules["bench"])
-from bench.measure.parent import serve
+from bench.worker.parent import serve
 folder = sys.argv[2]
 sys.argv = ["bench"]  # a model's package that reads the command line at import finds a name alone
 serve(folder)
@@ -81,7 +81,7 @@ class Interpreter:
 
 
 class ForkingParent:
-    """The main process's side of `measure/parent.py`."""
+    """The main process's side of `worker/parent.py`."""
 
     def __init__(self, python: str, environment: Mapping[str, str], keep: Sequence[int] = ()) -> None:
         """`keep`: descriptors that it and its children go on using, under the same numbers.

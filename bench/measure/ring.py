@@ -1,4 +1,4 @@
-"""Several measured processes alive at once, taking turns: the main process's side of `measure/turns.py`.
+"""Several measured processes alive at once, taking turns: the main process's side of `worker/laps.py`.
 
 The processes hand a token round by themselves, through pipes that are made here; the main process only listens.
 """

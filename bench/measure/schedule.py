@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from bench.plan.case import Case, Measure
-from bench.stats import log_t_interval
+from bench.stats.intervals import log_t_interval
 
 # Looking at every round would stop on luck too often; these looks are few and far between.
 LOOKS = (3, 5, 7, 10)

@@ -18,9 +18,9 @@ from bench.errors import BenchError
 from bench.pytest_plugin.replay import Replay, SampleClock
 
 if TYPE_CHECKING:
-    from bench.measure.rounds import Outside
+    from bench.measure.run import Outside
     from bench.pytest_plugin.measured import Part
-    from bench.report.schema import Reading, Result, Status
+    from bench.report.run import Reading, Result, Status
 
 __all__ = ["BenchCase", "Measured"]
 

@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench.machine.nvidia import describe_gpus
+from bench.machine.watch import Monitor
 from bench.measure.events import CaseEnded, Checked, Event, RoundDone, RunStarted
 from bench.measure.launch import Interpreter
-from bench.measure.monitor import Monitor
-from bench.measure.nvidia import describe_gpus
-from bench.measure.rounds import Outside, Plan, run_suite
+from bench.measure.run import Outside, Plan, run_suite
 from bench.measure.schedule import Progress
 from bench.measure.scratch import scratch
 from bench.metrics import with_unit
@@ -25,8 +25,8 @@ from bench.pytest_plugin.order import Order
 from bench.report.assemble import GENERATOR, Run, Seen, build
 from bench.report.derive import relate
 from bench.report.environment import collect, environment_id
-from bench.report.schema import Cost, Environment, Report, Result, SuiteRecord
-from bench.show.table import doubtful_cases
+from bench.report.run import Cost, Environment, Report, Result, SuiteRecord
+from bench.show.run import doubtful_cases
 from bench.show.words import clean, half_width, outcome, plus_minus
 
 

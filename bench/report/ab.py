@@ -4,7 +4,7 @@ History of the format
     1   first version
 
 Ratios are candidate over baseline: 1.03 is a candidate that takes 3 % more. Unknown is null with a reason.
-Every pair of fresh processes is kept; whoever judges computes from the pairs (judge/pairs.py), not from `verdict`.
+Every pair of fresh processes is kept; whoever judges computes from the pairs (judge/ab.py), not from `verdict`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from bench.report.schema import CaseRecord, Environment, Facts, Failure, Generator, Record
+from bench.report.run import CaseRecord, Environment, Facts, Failure, Generator, Record
 
 AB_SCHEMA = 1
 

@@ -11,7 +11,7 @@ from bench.errors import ReportError
 from bench.plan.case import Case
 from bench.report import calls
 from bench.report.derive import derive, missing_reason, relate
-from bench.report.schema import (
+from bench.report.run import (
     AccuracyRecord,
     CaseRecord,
     Cost,

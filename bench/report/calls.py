@@ -15,7 +15,7 @@ from itertools import combinations, pairwise
 from statistics import fmean, median
 
 from bench.metrics import with_unit
-from bench.report.schema import Round
+from bench.report.run import Round
 
 _MOST = 500  # calls looked at in a row in each round: a period stays one
 _LEAST_SHARE = 0.1  # of the calls, that a group must hold in every round

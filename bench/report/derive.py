@@ -11,11 +11,10 @@ import math
 from collections.abc import Sequence
 from statistics import median
 
-from bench import stats
 from bench.metrics import METRICS, amount
 from bench.report import calls
 from bench.report.readings import null, number_in, over_figures, over_rounds, reading_of, scaled
-from bench.report.schema import (
+from bench.report.run import (
     AccuracyRecord,
     CaseRecord,
     Failure,
@@ -25,6 +24,7 @@ from bench.report.schema import (
     Round,
     Status,
 )
+from bench.stats import intervals as stats
 
 MS = 1e-6  # milliseconds in a nanosecond
 PERCENTILES = {

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from bench.errors import ReportError
 from bench.report.ab import AB_SCHEMA, AbReport
-from bench.report.schema import Report
+from bench.report.run import Report
 from bench.report.selfcheck import SELFCHECK_SCHEMA, SelfCheck
 from bench.report.store import damaged, named, parse_json, report_from, text_of
 

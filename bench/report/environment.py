@@ -34,7 +34,7 @@ from pydantic import JsonValue
 
 import bench
 from bench.characters import visible
-from bench.report.schema import Environment, Facts
+from bench.report.run import Environment, Facts
 
 _SIMD = (
     *("sse4_2", "avx", "avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512dq", "avx512bw", "avx512vl"),
@@ -62,7 +62,7 @@ def collect(torch_facts: Mapping[str, Any], gpus: Sequence[Facts], folder: Path,
     """The environment of this machine, now.
 
     torch_facts: from a process that imported torch; its `threads` part goes to the section of that name.
-    gpus: one entry a GPU (measure/nvidia.py). folder: whose git state is told. root: above /proc and /sys.
+    gpus: one entry a GPU (machine/nvidia.py). folder: whose git state is told. root: above /proc and /sys.
     Unknown facts are `{"value": null, "reason": …}`. Raises nothing for a fact that cannot be read.
     """
     return Environment(

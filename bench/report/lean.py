@@ -13,9 +13,9 @@ from typing import Any
 from pydantic_core import from_json
 
 from bench.report.derive import PERCENTILES
-from bench.report.schema import SCHEMA, Report
+from bench.report.run import SCHEMA, Report
 from bench.report.store import parse_report
-from bench.stats import FEWEST_PROCESSES
+from bench.stats.intervals import FEWEST_PROCESSES
 
 _OF_ALL_CALLS = frozenset({"latency.mean_ms", *PERCENTILES})
 

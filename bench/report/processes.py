@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from bench import stats
 from bench.report.derive import MS, PERCENTILES, derive_all, missing_reason
 from bench.report.readings import FEW
-from bench.report.schema import Figures, Reading, Result, Round
+from bench.report.run import Figures, Reading, Result, Round
+from bench.stats import intervals as stats
 
 Pick = Callable[[Round], float | None]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 
-from bench import stats
-from bench.report.schema import Figure, Figures, Missing, Reading, Round
+from bench.report.run import Figure, Figures, Missing, Reading, Round
+from bench.stats import intervals as stats
 
 FEW = {1: "one process", 2: "two processes"}
 

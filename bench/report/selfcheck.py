@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from bench.report.ab import AbVerdict, Ratio, Settings
-from bench.report.schema import CaseRecord, Environment, Facts, Generator, Record
+from bench.report.run import CaseRecord, Environment, Facts, Generator, Record
 
 SELFCHECK_SCHEMA = 1
 

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from bench.errors import OutputError, ReportError
 from bench.plan.files import NotText, chunks, text_of_chunks
-from bench.report.schema import SCHEMA, Report
+from bench.report.run import SCHEMA, Report
 
 if sys.platform != "win32":  # there, two runs on one journal are not kept apart
     import fcntl

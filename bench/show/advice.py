@@ -9,7 +9,7 @@ from statistics import median
 
 from bench.metrics import METRICS, amount, with_unit
 from bench.report import calls
-from bench.report.schema import FAILED, Environment, Report, Result
+from bench.report.run import FAILED, Environment, Report, Result
 from bench.show.words import (
     clean,
     count,
@@ -22,7 +22,7 @@ from bench.show.words import (
     reading,
     setting,
 )
-from bench.stats import CONFIDENCE, FEWEST_PROCESSES, calls_needed, quantile_sample_size, student_t_quantile
+from bench.stats.intervals import CONFIDENCE, FEWEST_PROCESSES, calls_needed, quantile_sample_size, student_t_quantile
 
 MOST_LINES = 5
 # A promise of more rounds than this helps nobody: the machine has to become quieter first.

@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.judge.compare import Compared, Comparison, Pair
 from bench.metrics import METRICS
-from bench.show.comparison import (
+from bench.show.compare import (
     advice_words,
     column_titles,
     difference_words,

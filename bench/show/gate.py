@@ -12,11 +12,11 @@ from rich.text import Text
 
 from bench.judge.gate import Check, Gate, GateVerdict, Limit, Needed, Overall
 from bench.metrics import format_value, with_unit
-from bench.report.schema import Reading, TargetVerdict
-from bench.show.cases import MISSING, name_columns
-from bench.show.comparison import difference_words, interval_text, ratio_text, side_words, unit_text, value_text
+from bench.report.run import Reading, TargetVerdict
+from bench.show.compare import difference_words, interval_text, ratio_text, side_words, unit_text, value_text
 from bench.show.gfm import bullets, details, escape, table
 from bench.show.grid import Column, Portable, flow, lay_out, least_width, wrapped
+from bench.show.run_cases import MISSING, name_columns
 from bench.show.words import clean, common_words, count, duration, listed, varied_axes
 
 STYLES: Mapping[GateVerdict, str] = {

@@ -14,11 +14,11 @@ from bench.measure.events import CaseEnded, Checked, Counted, Event, PhaseStarte
 from bench.measure.schedule import WARM_COMPILE_S
 from bench.metrics import format_value, with_unit
 from bench.plan.case import Case
-from bench.report.schema import FAILED, Round
-from bench.show.cases import name_columns
+from bench.report.run import FAILED, Round
 from bench.show.grid import Column, Portable, Span, lay_out
+from bench.show.run_cases import name_columns
 from bench.show.words import clean, count, duration, outcome, plus_minus, varied_axes
-from bench.stats import log_t_interval
+from bench.stats.intervals import log_t_interval
 
 ROWS = 10
 _P50 = "latency.p50_ms"

@@ -14,12 +14,12 @@ from rich.text import Text
 from bench.judge.machines import LATENCY, Cell, Machine, Machines, Row, names_of_anchors
 from bench.metrics import METRICS, format_value
 from bench.report.ab import Ratio
-from bench.show.cases import MISSING
-from bench.show.comparison import ratio_text, side_words, unit_text
+from bench.show.compare import ratio_text, side_words, unit_text
 from bench.show.exports.spelling import csv_cell
 from bench.show.gfm import bullets, escape, table
 from bench.show.grid import Column, Portable, flow, fold, lay_out, least_width, wrapped
-from bench.show.table import machine_words
+from bench.show.run import machine_words
+from bench.show.run_cases import MISSING
 from bench.show.words import clean, count
 
 NO_ANCHORS = "no anchors in these reports, so no ratio is normalised by what the machines can do at most"

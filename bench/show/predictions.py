@@ -13,7 +13,7 @@ from bench.show.grid import Portable, wrapped
 from bench.show.words import count, duration
 
 if TYPE_CHECKING:
-    from bench.classify import Answer
+    from bench.core.classify import Answer
     from bench.core.predictions import Prediction
 
 _BAR = 20

@@ -13,9 +13,9 @@ from bench.ab.selfcheck import Order
 from bench.report.ab import Settings
 from bench.report.selfcheck import Arm, GateRun, SelfCheck
 from bench.show.grid import Column, Portable, flow, lay_out, wrapped
-from bench.show.table import machine_words
+from bench.show.run import machine_words
 from bench.show.words import clean, count, duration
-from bench.stats import clopper_pearson
+from bench.stats.intervals import clopper_pearson
 
 _OURS = "bench ab"
 _JUDGED = ("same", "slowed")  # kinds of gates that the other rules are tried on as well

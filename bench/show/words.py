@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from bench.characters import visible
 from bench.metrics import format_value
 from bench.plan.case import Case
-from bench.report.schema import CaseRecord, Failure, Reading, Report, Result, Status
+from bench.report.run import CaseRecord, Failure, Reading, Report, Result, Status
 
 AnyCase = Case | CaseRecord
 

@@ -19,11 +19,11 @@ from typing import Any
 
 import pytest
 
+from bench.machine.watch import Monitor
 from bench.measure.launch import Interpreter
-from bench.measure.monitor import Monitor
-from bench.measure.steady import WarmUpRule
-from bench.measure.worker import Request, timed_calls
 from bench.plan.case import Case, ModelSpec
+from bench.worker.solo import Request, timed_calls
+from bench.worker.steady import WarmUpRule
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = str(ROOT / "tests")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from bench.metrics import METRICS
 from bench.report.ab import Ratio
-from bench.report.schema import Reading
+from bench.report.run import Reading
 from bench.show.exports.record import Outcome, Record
 from bench.show.exports.spelling import axis_text, csv_cell
 

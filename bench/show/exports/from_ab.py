@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-from bench.measure.turns import UNCOUNTED_ROUNDS
 from bench.report.ab import AbCase, AbReport, AbVerdict, OperatorChange, PairRecord
-from bench.report.schema import Reading
+from bench.report.run import Reading
+from bench.show.ab import output_words
 from bench.show.exports.from_run import failure_text
 from bench.show.exports.record import Outcome, Record, Word, known_git
-from bench.show.versus import output_words
+from bench.worker.laps import UNCOUNTED_ROUNDS
 
 _WORDS: dict[AbVerdict, Word] = {
     "pass": "passed",

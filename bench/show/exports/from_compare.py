@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bench.judge.compare import Compared, Comparison, Pair, Word
 from bench.judge.sides import Side
 from bench.metrics import with_unit
-from bench.report.schema import Reading, Report
+from bench.report.run import Reading, Report
 from bench.show.exports import record
 from bench.show.exports.from_run import samples_s, seconds
 from bench.show.exports.record import Outcome, Record

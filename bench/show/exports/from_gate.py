@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.judge.gate import Check, Gate, GateVerdict
-from bench.report.schema import Report, TargetVerdict, Verdict
+from bench.report.run import Report, TargetVerdict, Verdict
 from bench.show.exports import record
 from bench.show.exports.from_compare import figure, git_of
 from bench.show.exports.from_run import samples_s, seconds, target_sentence

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from bench.judge.targets import AGAINST_EAGER
 from bench.metrics import METRICS, format_value, with_unit
-from bench.report.schema import FAILED, Failure, Reading, Report, Result, TargetVerdict
+from bench.report.run import FAILED, Failure, Reading, Report, Result, TargetVerdict
 from bench.show.exports.record import Outcome, Record, Word, known_git
 from bench.show.words import outcome
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 
 from bench.metrics import Better, format_value
-from bench.report.schema import Reading
+from bench.report.run import Reading
 from bench.show.exports.record import Outcome, Record
 from bench.show.exports.spelling import figures, one_line
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from bench.report.ab import Ratio
-from bench.report.schema import Reading
+from bench.report.run import Reading
 
 Kind = Literal["run", "compare", "gate", "ab"]
 Word = Literal["passed", "failed", "error", "skipped"]

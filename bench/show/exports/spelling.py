@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from bench.metrics import METRICS, Metric
-from bench.report.schema import Reading
+from bench.report.run import Reading
 from bench.show.exports.record import Outcome, Record, Word
 from bench.show.words import clean
 

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench.measure.monitor import changes, machine_noise
-from bench.measure.nvidia import Gpu, Nvml, gpu_noise, library
-from bench.measure.system import Sample, System
-from bench.report.schema import Missing
+from bench.machine.counters import Sample, System
+from bench.machine.nvidia import Gpu, Nvml, gpu_noise, library
+from bench.machine.watch import changes, machine_noise
+from bench.report.run import Missing
 
 
 class MachineNoise:

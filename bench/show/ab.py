@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
-from bench.judge.pairs import COUNTS, call_ms, log_ratios
+from bench.judge.ab import COUNTS, call_ms, log_ratios
 from bench.metrics import brief, format_value
 from bench.report.ab import AbCase, AbReport, OperatorChange, Ratio, SideRecord
-from bench.show.cases import name_columns
 from bench.show.grid import Column, Portable, flow, lay_out, titled, wrapped
-from bench.show.table import machine_words
+from bench.show.run import machine_words
+from bench.show.run_cases import name_columns
 from bench.show.words import clean, count, duration, listed, percent, varied_axes
 
 WORDS = {

@@ -26,10 +26,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from bench.measure.nvidia import Gpu, Nvml, gpu_figures, gpu_noise, library
-from bench.measure.system import TICK_S, Count, Sample, Switches, System, fold
+from bench.machine.counters import TICK_S, Count, Sample, Switches, System, fold
+from bench.machine.nvidia import Gpu, Nvml, gpu_figures, gpu_noise, library
 from bench.metrics import amount, brief
-from bench.report.schema import Figure, Missing
+from bench.report.run import Figure, Missing
 
 _NOT_OPENED = Missing(reason="the measured window was not opened")
 _NO_STREAM = Missing(reason="no window of back-to-back work was measured")

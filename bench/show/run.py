@@ -12,10 +12,10 @@ from rich.text import Text
 
 from bench.metrics import METRICS, brief, format_value, with_unit
 from bench.report import calls
-from bench.report.schema import FAILED, Environment, Failure, Report, Result, Round, Status, TargetVerdict
+from bench.report.run import FAILED, Environment, Failure, Report, Result, Round, Status, TargetVerdict
 from bench.show.advice import advice
-from bench.show.cases import VERDICTS, cases_view, missing_words
 from bench.show.grid import flow, titled, wrapped
+from bench.show.run_cases import VERDICTS, cases_view, missing_words
 from bench.show.words import (
     clean,
     count,

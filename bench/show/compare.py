@@ -15,9 +15,9 @@ from bench.judge.conditions import Difference
 from bench.judge.sides import Side
 from bench.metrics import METRICS, format_value
 from bench.report.ab import Ratio
-from bench.report.schema import CaseRecord, Reading
-from bench.show.cases import MISSING, name_columns
+from bench.report.run import CaseRecord, Reading
 from bench.show.grid import Column, Portable, flow, lay_out, least_width, wrapped
+from bench.show.run_cases import MISSING, name_columns
 from bench.show.words import clean, common_words, count, half_width, listed, plus_minus, varied_axes
 
 STYLES: Mapping[Word, str] = {

@@ -20,8 +20,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from bench.measure.strays import OpenedFiles, refuse_strays
-from bench.measure.worker import Call, Edge, Emit, Request, Session, Timed, explain, first_call, restored_calls
+from bench.worker.solo import Call, Edge, Emit, Request, Session, Timed, explain, first_call, restored_calls
+from bench.worker.strays import OpenedFiles, refuse_strays
 
 _TOKEN = struct.Struct("<II")  # calls in a turn, rounds: made out while all make their first calls, then the same
 FEWEST_ROUNDS = 10

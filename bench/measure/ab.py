@@ -1,7 +1,7 @@
 """A against B: pairs of fresh processes that are alive together and called in turn, on the same cores.
 
 `measure_pair` is a generator of events for one pair; it returns what became of it. How many pairs a case needs is
-not decided here: `judge/pairs.py` says so, and `cli/ab.py` brings the two together.
+not decided here: `judge/ab.py` says so, and `cli/ab.py` brings the two together.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from bench.measure import failures
 from bench.measure.launch import Message
 from bench.measure.pair_plan import PairPlan
 from bench.measure.ring import Interpreter, Ring
-from bench.measure.steady import WarmUpRule
-from bench.measure.turns import UNCOUNTED_ROUNDS, Seat
-from bench.measure.worker import Request
 from bench.plan.side import Side
 from bench.report import calls
 from bench.report.ab import PairRecord, SideFailure
+from bench.worker.laps import UNCOUNTED_ROUNDS, Seat
+from bench.worker.solo import Request
+from bench.worker.steady import WarmUpRule
 
 MEMORY_FLOOR_BYTES = 1 << 20  # allocators move in such steps: smaller differences are not a model's
 PAIRS_PER_PARENT = 5  # then new interpreters, with other address layouts
@@ -60,7 +60,7 @@ class Alone:
 
 
 class Noise(Protocol):
-    """Watches the machine while a pair is called; `measure/machine_noise.py` has the real one."""
+    """Watches the machine while a pair is called; `machine/noise.py` has the real one."""
 
     def begin(self, pids: Sequence[int], gpu_uuid: str | None) -> None: ...  # noqa: D102
     def end(self) -> list[str]: ...  # noqa: D102

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from bench.measure.disturbances import Finding, Level, Section
-from bench.measure.doctor import can_measure
+from bench.machine.disturbances import Finding, Level, Section
+from bench.machine.doctor import can_measure
 from bench.show.grid import Portable, wrapped
 from bench.show.words import clean, count
 

@@ -32,16 +32,16 @@ from bench.measure.events import (
 )
 from bench.measure.launch import Launcher, Message, RoundParent
 from bench.measure.schedule import Progress
-from bench.measure.steady import WarmUpRule
-from bench.measure.worker import Request
 from bench.plan.case import Accuracy, Case, Measure, ModelSpec
-from bench.report.schema import AccuracyRecord, Environment, Equivalence, Failure, Missing, Round, Status
+from bench.report.run import AccuracyRecord, Environment, Equivalence, Failure, Missing, Round, Status
+from bench.worker.solo import Request
+from bench.worker.steady import WarmUpRule
 
 PADDING_BYTES = 4096  # the size of the environment shifts the stack and with it speed (Mytkowicz et al. 2009)
 
 
 class Watch(Protocol):
-    """What watches a measured process from outside; `measure/monitor.py` has the real one."""
+    """What watches a measured process from outside; `machine/watch.py` has the real one."""
 
     def begin(self) -> None: ...  # noqa: D102
     def tick(self) -> None: ...  # noqa: D102

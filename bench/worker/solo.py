@@ -22,9 +22,9 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, Protocol
 
 from bench.errors import CaseError, Unsupported
-from bench.measure.clock import Clock
-from bench.measure.steady import Steady, WarmUpRule
 from bench.plan.case import Accuracy, Case, ModelSpec
+from bench.worker.clock import Clock
+from bench.worker.steady import Steady, WarmUpRule
 
 Emit = Callable[[Mapping[str, Any]], None]
 Call = Callable[[], object]

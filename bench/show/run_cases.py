@@ -11,7 +11,7 @@ from rich.text import Text
 
 from bench.metrics import METRICS, format_value
 from bench.plan.case import AXES
-from bench.report.schema import CaseRecord, Reading, Report, Result, TargetVerdict
+from bench.report.run import CaseRecord, Reading, Report, Result, TargetVerdict
 from bench.show.grid import Column, Span, flow, fold, lay_out, least_width, wrapped
 from bench.show.words import (
     AnyCase,
@@ -26,7 +26,7 @@ from bench.show.words import (
     reading,
     varied_axes,
 )
-from bench.stats import FEWEST_PROCESSES, calls_needed
+from bench.stats.intervals import FEWEST_PROCESSES, calls_needed
 
 MISSING = "–"
 QUANTILES = {"latency.p95_ms": 0.95, "latency.p99_ms": 0.99}

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,10 @@ from typing import Any
 import pynvml
 
 from bench.errors import LaunchError
-from bench.measure.disturbances import Finding, Level, disturbances, known, look_around
-from bench.measure.launch import Launcher
-from bench.measure.nvidia import Nvml, library
+from bench.machine.disturbances import Finding, Level, disturbances, known, look_around
+from bench.machine.nvidia import Nvml, library
 from bench.report.environment import collect
-from bench.report.schema import Environment, Facts
+from bench.report.run import Environment, Facts
 
 # What torch said of itself, or in words why it could not be asked.
 Probe = Mapping[str, Any] | str
@@ -49,14 +48,16 @@ class Installation:
     nvml_problem: str = ""
 
 
-def examine(launcher: Launcher, folder: Path) -> list[Finding]:
-    """Every finding of this machine, section by section. Takes a few seconds: torch is started once."""
+def examine(ask_torch: Callable[[], Mapping[str, Any]], folder: Path) -> list[Finding]:
+    """Every finding of this machine, section by section.
+
+    ask_torch: starts torch, which takes a few seconds, and has it try each device; may raise LaunchError.
+    """
     now = look_around()
     installation = look_at_installation(os.environ)
     probe: Probe
     try:
-        with launcher.start({}) as parent:
-            probe = parent.probe(compute=True)
+        probe = ask_torch()
     except LaunchError as error:
         probe = _in_short(str(error))
     torch_facts = {} if isinstance(probe, str) else probe["torch"]

@@ -17,7 +17,7 @@ from statistics import fmean
 import psutil
 
 from bench.report.environment import cgroup_levels
-from bench.report.schema import Figure, Missing
+from bench.report.run import Figure, Missing
 
 Count = float | Missing
 Sample = Mapping[str, Count]

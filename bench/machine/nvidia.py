@@ -19,8 +19,8 @@ from typing import Any, Protocol
 import pynvml
 from pydantic import JsonValue
 
-from bench.measure.system import Count, Sample, fold
-from bench.report.schema import Facts, Figure, Missing
+from bench.machine.counters import Count, Sample, fold
+from bench.report.run import Facts, Figure, Missing
 
 # Clock-event bits that speak of a disturbed measurement. 0x4, the software power cap, is a state that a GPU
 # at hard work is in by design: its share of the time is a figure, not a flag.

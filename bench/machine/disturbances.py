@@ -19,10 +19,10 @@ import psutil
 import pynvml
 from pydantic import JsonValue
 
-from bench.measure.monitor import Monitor, Seen
-from bench.measure.nvidia import Gpu, Nvml, describe_gpus, gpu_noise, library
+from bench.machine.nvidia import Gpu, Nvml, describe_gpus, gpu_noise, library
+from bench.machine.watch import Monitor, Seen
 from bench.metrics import amount
-from bench.report.schema import Environment, Facts, Missing
+from bench.report.run import Environment, Facts, Missing
 
 Section = Literal["installed", "devices", "disturbances"]
 Level = Literal["ok", "note", "warning", "problem"]

@@ -13,7 +13,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bench.stats import Interval
+from bench.stats.intervals import Interval
 
 Floats = NDArray[np.float64]
 

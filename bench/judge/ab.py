@@ -25,8 +25,9 @@ from dataclasses import dataclass
 from statistics import median, stdev
 from typing import Any, Literal
 
-from bench import ranks, stats
 from bench.report.ab import Count, Needed, NullArm, PairRecord, Ratio
+from bench.stats import intervals as stats
+from bench.stats import ranks
 
 GRID = (10, 12, 16, 20, 24, 32, 40, 48, 64, 96, 128)
 EARLY_SHARE = 0.2  # of each error rate, spent on the look at the first pairs where more are planned

@@ -41,10 +41,10 @@ from bench.core.session import InferenceSession
 from bench.core.slowdown import slowed
 from bench.core.torchvision_ops import extension_loads, import_torchvision
 from bench.errors import CaseError
-from bench.measure.clock import monotonic
-from bench.measure.turns import Seat, take_turns
-from bench.measure.worker import Call, Emit, Request, Session, measure
 from bench.plan.case import Accuracy
+from bench.worker.clock import monotonic
+from bench.worker.laps import Seat, take_turns
+from bench.worker.solo import Call, Emit, Request, Session, measure
 
 _PR_SET_PDEATHSIG = 1
 _ANSWERS = 4  # a model that keeps state or samples shows it within so many calls

@@ -1,0 +1,1 @@
+"""The measured process: the standard library, torch, the model, and nothing else."""
