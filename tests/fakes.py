@@ -13,9 +13,9 @@ from typing import Any, Self
 
 from builders import make_environment
 
-from bench.measure.run import Outside
+from bench.measure.run import RunOutside
 from bench.report.run import Missing
-from bench.worker.solo import Request, measure
+from bench.worker.solo import Request, measure_solo
 
 
 class FakeClock:
@@ -174,7 +174,7 @@ class ScriptedParent:
         self.launcher.requests.append(asked)
         script = self.launcher.scripts.get(asked.case.id, Script())
         messages: list[dict[str, Any]] = []
-        measure(asked, self.launcher.edge, lambda message: messages.append(dict(message)))
+        measure_solo(asked, self.launcher.edge, lambda message: messages.append(dict(message)))
         for message in messages:
             yield message
             if message["event"] != "phase":
@@ -238,10 +238,10 @@ class SilentWatch:
         return _Seen({"process_cores": nothing}, {"device": nothing}, {"device_process_bytes": nothing}, self.noise)
 
 
-def outside(scripts: Mapping[str, Script] | None = None, clock: FakeClock | None = None) -> Outside:
+def outside(scripts: Mapping[str, Script] | None = None, clock: FakeClock | None = None) -> RunOutside:
     """Everything a run touches, scripted. `.launcher` remembers what was asked."""
     clock = clock or FakeClock()
-    return Outside(
+    return RunOutside(
         launcher=ScriptedLauncher(scripts or {}, clock),
         watch=SilentWatch,
         describe=lambda probed: ("env-of-a-test", make_environment()),

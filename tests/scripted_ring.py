@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from fakes import FakeClock
 
-from bench.ab.run import Outside
+from bench.ab.run import AbOutside
 from bench.errors import LaunchError
 from bench.measure.ring import Interpreter
 from bench.worker.laps import UNCOUNTED_ROUNDS
@@ -56,9 +56,9 @@ class World:
     pairs: int = 0
     pairs_at_ring: list[int] = field(default_factory=list)
 
-    def outside(self) -> Outside:
+    def outside(self) -> AbOutside:
         """Where `bench ab` and `bench selfcheck` find the machine."""
-        return Outside(ring=lambda *asked: _ScriptedRing(self), noise=_Silence, now=self.clock.seconds)
+        return AbOutside(ring=lambda *asked: _ScriptedRing(self), noise=_Silence, now=self.clock.seconds)
 
 
 class _Silence:

@@ -17,7 +17,7 @@ from builders import case_record
 from rich.console import Console
 from scripted_ring import World, steady
 
-from bench.ab.sides import name_of
+from bench.ab.sides import pair_name
 from bench.ab.verdict import CaseSeen, judge_case
 from bench.cli import Manner, call
 from bench.errors import OutputError
@@ -524,7 +524,7 @@ def passing() -> CaseSeen:
     ],
 )
 def test_a_case_of_two_is_named_by_what_differs(one: Case, other: Case, name: str) -> None:
-    assert name_of(Side(one, resnet18(), ()), Side(other, resnet18(), ())) == name
+    assert pair_name(Side(one, resnet18(), ()), Side(other, resnet18(), ())) == name
 
 
 # ---- why

@@ -17,7 +17,7 @@ from scipy.stats import binomtest
 from sklearn.datasets import load_digits
 
 from bench.cli import Manner, call
-from bench.core.dataset import Example, read_dataset, sample
+from bench.core.dataset import Example, draw, read_dataset
 from bench.errors import UsageError
 
 MODEL = """
@@ -217,8 +217,8 @@ def test_a_folder_without_folders_or_images_says_so(tmp_path: Path) -> None:
 @given(st.integers(0, 200), st.integers(1, 250), st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=4))
 def test_a_draw_is_in_order_without_repetition_and_the_same_again(count: int, limit: int, seeds: list[int]) -> None:
     examples = [Example(Path(f"{number:03}"), number % 7) for number in range(count)]
-    drawn = sample(examples, limit, seeds)
-    assert drawn == sample(examples, limit, seeds)
+    drawn = draw(examples, limit, seeds)
+    assert drawn == draw(examples, limit, seeds)
     assert drawn == sorted(set(drawn), key=lambda each: each.path)
     assert set(drawn) <= set(examples)
     assert min(limit, count) <= len(drawn) <= min(count, limit * len(seeds))

@@ -15,7 +15,7 @@ from handmade import a_case, a_result, a_round
 from bench.judge.targets import judge
 from bench.plan.case import Case
 from bench.plan.suite import Target
-from bench.report.assemble import Run, Seen, build
+from bench.report.assemble import CaseLines, Replayed, build
 from bench.report.calls import groups, groups_of, since_start, trend
 from bench.report.derive import relate
 from bench.report.run import Report, Result, Round
@@ -157,7 +157,7 @@ def built(rounds: list[Round]) -> Report:
         "environment_id": "here",
         "environment": make_environment().model_dump(mode="json"),
     }
-    run = Run(header, {case.id: Seen(rounds=rounds)})
+    run = Replayed(header, {case.id: CaseLines(rounds=rounds)})
     return build(run, [case], "2026-10-01T12:01:00Z", interrupted=False, harness_cpu_s=1.0)
 
 

@@ -25,9 +25,9 @@ from rich.console import Console
 
 from bench.cli import Manner, call
 from bench.errors import LaunchError
-from bench.machine.disturbances import Finding, GpuNow, Now, disturbances, look_around
+from bench.machine.disturbances import GpuNow, Now, Observation, disturbances, look_around
 from bench.machine.doctor import Installation, can_measure, devices, installed, look_at_installation, rivals
-from bench.machine.watch import Seen
+from bench.machine.watch import Watched
 from bench.report.environment import collect
 from bench.report.run import Environment, Missing
 from bench.show.doctor import findings_view
@@ -58,7 +58,7 @@ UNKNOWN = {"value": None, "reason": "nobody tells"}
 
 def now(changed: Mapping[str, Any] | None = None, **others: Any) -> Now:
     """A calm moment, less what is changed in it."""
-    return Now(Seen({**CALM, **(changed or {})}, {}, {}, []), **others)
+    return Now(Watched({**CALM, **(changed or {})}, {}, {}, []), **others)
 
 
 def machine(**sections: Mapping[str, Any]) -> Environment:
@@ -67,25 +67,25 @@ def machine(**sections: Mapping[str, Any]) -> Environment:
     return make_environment(**{name: {**getattr(plain, name), **facts} for name, facts in sections.items()})
 
 
-def troubles(environment: Environment | None = None, at: Now | None = None) -> list[Finding]:
+def troubles(environment: Environment | None = None, at: Now | None = None) -> list[Observation]:
     """The disturbances that are not ok."""
     found = disturbances(environment or machine(), at or now())
     return [finding for finding in found if finding.level != "ok"]
 
 
-def only(found: Sequence[Finding]) -> Finding:
+def only(found: Sequence[Observation]) -> Observation:
     assert len(found) == 1, found
     return found[0]
 
 
 def of_installation(
     probe: Mapping[str, Any] | str = PROBE, installation: Installation = WHOLE, **sections: Any
-) -> list[Finding]:
+) -> list[Observation]:
     sections.setdefault("packages", PACKAGES)
     return list(installed(make_environment(**sections), installation, probe))
 
 
-def bad(found: Sequence[Finding]) -> Finding:
+def bad(found: Sequence[Observation]) -> Observation:
     return only([finding for finding in found if finding.level != "ok"])
 
 
@@ -162,7 +162,7 @@ def test_what_no_system_tells_is_no_trouble_but_a_gap_that_is_named() -> None:
     nothing = dict.fromkeys(("model", "logical", "physical", "affinity", "governor", "turbo", "smt"), UNKNOWN)
     empty = {"cpu_quota_cores": UNKNOWN, "affinity": UNKNOWN, "memory_limit_bytes": UNKNOWN}
     environment = make_environment(cpu=nothing, limits=empty, memory={}, os={}, threads={"intra": UNKNOWN})
-    found = troubles(environment, Now(Seen({}, {}, {}, [])))
+    found = troubles(environment, Now(Watched({}, {}, {}, [])))
     assert {finding.level for finding in found} == {"note"}
     assert all("cannot be read" in finding.what for finding in found)
 
@@ -403,7 +403,7 @@ def test_one_broken_device_is_a_problem_but_another_that_works_can_measure() -> 
 
 
 def rendered(
-    found: Sequence[Finding], width: int = 80, encoding: str = "utf-8", verbose: bool = False, quiet: bool = False
+    found: Sequence[Observation], width: int = 80, encoding: str = "utf-8", verbose: bool = False, quiet: bool = False
 ) -> str:
     """The view as text without colour, as a pipe gets it."""
     out = io.TextIOWrapper(io.BytesIO(), encoding)
@@ -413,7 +413,7 @@ def rendered(
     return out.buffer.getvalue().decode(encoding)  # type: ignore[attr-defined,no-any-return]
 
 
-def everything() -> list[Finding]:
+def everything() -> list[Observation]:
     all_troubles = [finding for environment, at, *_ in TROUBLES.values() for finding in troubles(environment, at)]
     return [*of_installation(installation=Installation("")), *devices(PROBE), *all_troubles]
 
@@ -458,7 +458,7 @@ def test_a_stream_without_unicode_gets_plain_signs() -> None:
 
 @given(st.text(max_size=300), st.text(max_size=120), st.integers(40, 140))
 def test_whatever_a_driver_says_cannot_steer_the_terminal_or_widen_a_line(what: str, mend: str, width: int) -> None:
-    text = rendered([Finding("devices", "problem", what, mend)], width)
+    text = rendered([Observation("devices", "problem", what, mend)], width)
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", text)
     assert max(map(cell_len, text.split("\n"))) <= width
 

@@ -66,7 +66,7 @@ from bench.show.exports.from_ab import of_ab
 from bench.show.exports.from_compare import of_comparison
 from bench.show.exports.from_gate import of_gate
 from bench.show.exports.from_run import of_report
-from bench.show.exports.record import Outcome, Record
+from bench.show.exports.record import ExportRecord, Outcome
 from bench.show.exports.spelling import one_line, plain
 
 RECORD = of_report(mixed_report())
@@ -94,7 +94,7 @@ def an_outcome(case: str = "resnet50-cpu-b1-eager", verdict: Any = "failed", **f
     return Outcome(case=case, verdict=verdict, **plain_fields | fields)
 
 
-def a_record(*outcomes: Outcome, **fields: Any) -> Record:
+def a_record(*outcomes: Outcome, **fields: Any) -> ExportRecord:
     plain_fields: dict[str, Any] = {
         "kind": "run",
         "suite": "cpu",
@@ -104,10 +104,10 @@ def a_record(*outcomes: Outcome, **fields: Any) -> Record:
         "started_at": "2026-10-01T12:04:00Z",
         "host": "example",
     }
-    return Record(outcomes=outcomes, **plain_fields | fields)
+    return ExportRecord(outcomes=outcomes, **plain_fields | fields)
 
 
-def a_hostile_record(text: str) -> Record:
+def a_hostile_record(text: str) -> ExportRecord:
     """`text` everywhere that something from outside can stand."""
     named = {"verdict": "error", "message": text, "detail": text, "word": text or "crashed"}
     outcome = an_outcome(f"m{text}", axes={"model": text, "threads": None}, **named)
@@ -393,7 +393,7 @@ def fences(page: str) -> list[str]:
 
 
 @PAGES
-def test_a_page_begins_with_the_verdict_and_has_the_worst_first(write: Callable[[Record], str]) -> None:
+def test_a_page_begins_with_the_verdict_and_has_the_worst_first(write: Callable[[ExportRecord], str]) -> None:
     page = write(RECORD)
     assert "## ✗ bench run: missed\n\n**1 failed, 2 errors, 3 skipped, 4 passed**" in page
     head, *rows = cells(page)
@@ -417,7 +417,9 @@ def test_a_page_begins_with_the_verdict_and_has_the_worst_first(write: Callable[
 
 @PAGES
 @any_text
-def test_any_text_in_a_page_is_a_cell_and_a_fence_and_nothing_else(write: Callable[[Record], str], text: str) -> None:
+def test_any_text_in_a_page_is_a_cell_and_a_fence_and_nothing_else(
+    write: Callable[[ExportRecord], str], text: str
+) -> None:
     page = write(a_hostile_record(text))
     _, row = cells(page)
     assert row[-1] == markdown.shortened(one_line(text), 400)
@@ -429,7 +431,7 @@ def test_any_text_in_a_page_is_a_cell_and_a_fence_and_nothing_else(write: Callab
     assert kinds.count("heading_open") == kinds.count("table_open") == 1
 
 
-def big(cases: int, detail: int) -> Record:
+def big(cases: int, detail: int) -> ExportRecord:
     outcomes = [
         an_outcome(f"case-{number}", "passed" if number % 2 else "failed", detail="ü" * detail, message="m" * 50)
         for number in range(cases)
@@ -440,7 +442,7 @@ def big(cases: int, detail: int) -> Record:
 @pytest.mark.parametrize(("write", "limit"), [(markdown.text, 64_000), (github_summary.text, 1024 * 1000)])
 @pytest.mark.parametrize(("cases", "detail"), [(100, 100_000), (10_000, 0), (10_000, 100), (3, 3_000_000)])
 def test_a_page_keeps_under_its_limit_and_says_what_is_not_there(
-    write: Callable[[Record], str], limit: int, cases: int, detail: int
+    write: Callable[[ExportRecord], str], limit: int, cases: int, detail: int
 ) -> None:
     page = write(big(cases, detail))
     assert len(page.encode()) < limit
@@ -460,7 +462,7 @@ def test_rows_are_cut_from_the_best_end() -> None:
 
 
 @PAGES
-def test_of_a_long_detail_the_end_is_shown(write: Callable[[Record], str]) -> None:
+def test_of_a_long_detail_the_end_is_shown(write: Callable[[ExportRecord], str]) -> None:
     (fence,) = fences(write(a_record(an_outcome(detail="x" * 3_000_000 + "the end"))))
     assert fence.endswith("the end\n")
     assert "of 3,000,007 characters" in fence
@@ -590,7 +592,7 @@ def test_any_text_survives_the_json_formats(text: str) -> None:
 # --- pytest-benchmark
 
 
-def printed_by_compare(folder: Path, record: Record) -> tuple[str, list[dict[str, str]]]:
+def printed_by_compare(folder: Path, record: ExportRecord) -> tuple[str, list[dict[str, str]]]:
     """What `pytest-benchmark compare FILE` prints, and the rows of its CSV."""
     (folder / "ours.json").write_text(pytest_benchmark.text(record), encoding="utf-8")
     command = [sys.executable, "-m", "pytest_benchmark", "compare", "ours.json", "--csv=out", "--time-unit=ms"]
@@ -694,7 +696,7 @@ def test_any_text_survives_a_label(text: str) -> None:
     assert found["bench_verdict"][case][1].get("model", "") == one_line(text)
 
 
-def rows(record: Record) -> list[dict[str, str]]:
+def rows(record: ExportRecord) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(csv_lines.text(record), newline="")))
 
 

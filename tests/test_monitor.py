@@ -8,7 +8,7 @@ import pytest
 from machines import PID, WINDOW_S, Machine, reason
 
 from bench.machine.counters import TICK_S
-from bench.machine.watch import Monitor, Seen
+from bench.machine.watch import Monitor, Watched
 
 
 @pytest.fixture
@@ -226,7 +226,7 @@ def test_a_counter_that_ran_backwards_gives_no_figure(machine: Machine) -> None:
 COUNTS = "nr_throttled 1\nthrottled_usec 50"
 
 
-def is_gone(seen: Seen) -> bool:
+def is_gone(seen: Watched) -> bool:
     keys = ("process_cores", "other_cores", "throttled_periods", "voluntary_switches_per_s", "major_faults")
     return {reason(seen.system[key]) for key in keys} == {"the process had ended"}
 

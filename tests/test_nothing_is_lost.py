@@ -12,9 +12,9 @@ from builders import make_environment, make_round
 from fakes import FakeClock, Script, ScriptedEdge, ScriptedLauncher, SilentWatch, outside
 
 from bench.cli import Manner, call
-from bench.measure.run import Outside
+from bench.measure.run import RunOutside
 from bench.plan.case import Case
-from bench.report.assemble import Run, Seen, build
+from bench.report.assemble import CaseLines, Replayed, build
 from bench.report.run import Round, Stream
 from bench.worker.solo import explain
 
@@ -40,7 +40,7 @@ class Wordless(Exception):
     __repr__ = __str__
 
 
-def run(tmp_path: Path, world: Outside) -> tuple[int, dict[str, dict[str, Any]]]:
+def run(tmp_path: Path, world: RunOutside) -> tuple[int, dict[str, dict[str, Any]]]:
     (tmp_path / "suite.toml").write_text(SUITE)
     code = call(["run", "-s", str(tmp_path / "suite.toml"), "-o", str(tmp_path / "out.json")], Manner(outside=world))
     report = json.loads((tmp_path / "out.json").read_text())
@@ -122,8 +122,8 @@ def test_figures_that_make_no_result_fail_their_case_alone(monkeypatch: pytest.M
     monkeypatch.setattr(assemble, "derive", fails_once)
     cases = Case("good"), Case("bad")
     strange = make_round(1, 5.0, stream=Stream(items=0, elapsed_ns=0))
-    seen = {cases[0].id: Seen([make_round(1, 5.0)]), cases[1].id: Seen([strange])}
-    report = build(Run(header(), seen), cases, "2026-01-01T00:00:00Z", interrupted=False, harness_cpu_s=0.0)
+    seen = {cases[0].id: CaseLines([make_round(1, 5.0)]), cases[1].id: CaseLines([strange])}
+    report = build(Replayed(header(), seen), cases, "2026-01-01T00:00:00Z", interrupted=False, harness_cpu_s=0.0)
     assert [result.status for result in report.results] == ["ok", "failed"]
     failure = report.results[1].failure
     assert failure is not None

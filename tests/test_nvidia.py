@@ -13,7 +13,7 @@ from machines import PID, Machine, reason
 
 from bench.machine.noise import MachineNoise
 from bench.machine.nvidia import describe_gpus, library
-from bench.machine.watch import Monitor, Seen
+from bench.machine.watch import Monitor, Watched
 
 GIB = 2**30
 NOT_SUPPORTED = pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
@@ -86,7 +86,7 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
-def watched(machine: Machine, script: Script, ticks: int = 2, seconds: float = 2.0, uuid: str = UUID) -> Seen:
+def watched(machine: Machine, script: Script, ticks: int = 2, seconds: float = 2.0, uuid: str = UUID) -> Watched:
     """A round on a GPU: the window opened, some ticks, all closed."""
     monitor = Monitor(PID, "cuda:0", uuid, machine.write().root, nvml=script, now=lambda: machine.now)
     monitor.begin()

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from bench.core.equivalence import Comparison, difference
-from bench.core.outputs import map_tensors, read, tensors_of
+from bench.core.equivalence import Agreement, compare_answers
+from bench.core.outputs import map_tensors, read_answer, tensors_of
 
 # torch warns, once a process, that nested, sparse and quantised tensors are young or old.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -62,9 +62,9 @@ class OwnTensor(torch.Tensor):
         raise RuntimeError("never")
 
 
-def held(given: Any, expected: Any, reference: Any = None) -> Comparison:
+def held(given: Any, expected: Any, reference: Any = None) -> Agreement:
     """The comparison, which is plain JSON whatever is compared."""
-    found = difference(given, expected, reference)
+    found = compare_answers(given, expected, reference)
     json.dumps(dataclasses.asdict(found), allow_nan=False)
     return found
 
@@ -86,7 +86,7 @@ def nothing() -> Iterator[int]:
     ],
 )
 def test_every_part_has_a_place_that_a_difference_can_name(value: Any, paths: list[str]) -> None:
-    answer = read(value)
+    answer = read_answer(value)
     assert [leaf.path for leaf in answer.leaves] == paths
     assert answer.unread == ()
 
@@ -95,7 +95,7 @@ def test_what_cannot_be_looked_into_is_told_with_its_place() -> None:
     deep: list[Any] = [SCORES]
     for _ in range(100):
         deep = [deep]
-    answer = read({"stream": nothing(), "trap": Untouchable(), "deep": deep, "scores": SCORES})
+    answer = read_answer({"stream": nothing(), "trap": Untouchable(), "deep": deep, "scores": SCORES})
     assert [leaf.path for leaf in answer.leaves] == ["scores"]
     told = [str(each) for each in answer.unread]
     assert told[:2] == ["stream is of type generator", "trap raised RuntimeError when it was looked at"]

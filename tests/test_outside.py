@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from builders import failed_result, make_failure, make_report, mixed_report, rendered, shown
 
-from bench.ab.sides import Difference
+from bench.ab.sides import SideOptions
 from bench.characters import on_one_line, visible
 from bench.cli.model_options import room_to_compile
-from bench.cli.order import Asked, take_order
-from bench.core.classify import Answer
+from bench.cli.order import RunOptions, take_order
+from bench.core.classify import Classification
 from bench.errors import ImageError
 from bench.measure.scratch import scratch, users_compile_cache
 from bench.plan.case import Case
@@ -57,8 +57,8 @@ def test_what_steers_a_terminal_is_spelled_and_letters_stay() -> None:
 
 
 def test_an_image_is_named_on_one_line_whatever_its_name_holds() -> None:
-    unreadable = Answer(ODD, error=ImageError(f"{ODD}: this is no image"))
-    text = shown(answers_view([Answer(ODD), unreadable], 80))
+    unreadable = Classification(ODD, error=ImageError(f"{ODD}: this is no image"))
+    text = shown(answers_view([Classification(ODD), unreadable], 80))
     assert text.splitlines() == [SPELLED, f"✗ {SPELLED}: this is no image."]
 
 
@@ -84,10 +84,10 @@ def test_bytes_that_are_no_text_come_into_no_report(folder: Path, monkeypatch: p
         monkeypatch.setenv(name, "\udcff")
     environment = collect({}, [], folder)
     assert json.loads(environment.model_dump_json())["threads"]["OMP_NUM_THREADS"] == r"\xff"
-    side = Difference(environment={"FLAGS": "\udcff"})
+    side = SideOptions(environment={"FLAGS": "\udcff"})
     assert (side.label("candidate"), side.facts()) == (r"FLAGS=\xff", {"environment": {"FLAGS": r"\xff"}})
     flags = dict.fromkeys(("dry_run", "fail_fast", "quick", "resume", "force", "keep_compile_cache", "strict"), False)
-    asked = Asked("smoke", expression=None, output=None, seed=None, machine="m\udcff", **flags)
+    asked = RunOptions("smoke", expression=None, output=None, seed=None, machine="m\udcff", **flags)
     assert take_order(asked).machine == r"m\xff"
 
 

@@ -13,7 +13,7 @@ from test_worker import CASE, named, request
 from bench.core.restoring import Restoring, fingerprint
 from bench.core.session import CHANGES_INPUTS, InferenceSession
 from bench.plan.case import ModelSpec
-from bench.worker.solo import Timed, measure, restored_calls
+from bench.worker.solo import Timed, measure_solo, restored_calls
 
 
 def doubled(tensor: torch.Tensor) -> None:
@@ -174,7 +174,9 @@ def test_a_measured_process_puts_inputs_back_before_every_call_but_the_first() -
 
     messages: list[dict[str, Any]] = []
     script = Script(calls=lambda number: 10.0, restore=restore)
-    measure(request(), ScriptedEdge({CASE.id: script}, FakeClock()), lambda message: messages.append(dict(message)))
+    measure_solo(
+        request(), ScriptedEdge({CASE.id: script}, FakeClock()), lambda message: messages.append(dict(message))
+    )
     measured = named(messages, "measured")
     assert set(measured["samples_ns"]) == set(measured["warm_up"]["samples_ns"]) == {10_000_000}
     assert measured["stream"]["elapsed_ns"] == sum(measured["samples_ns"])

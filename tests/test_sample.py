@@ -11,7 +11,7 @@ import pytest
 import torch
 from builders import case_record
 
-from bench.core.sample import MOST_VALUES, sample
+from bench.core.sample import MOST_VALUES, sample_of
 from bench.judge.outputs import compare_outputs
 from bench.plan.case import Case
 from bench.report.ab import Outputs
@@ -25,7 +25,7 @@ class Detections:
 
 def test_a_sample_holds_the_shape_the_ends_and_the_largest_value_of_each_part() -> None:
     values = torch.arange(10_000.0).reshape(100, 100)
-    first, second = sample((values, {"more": torch.tensor(-20_000)})).parts
+    first, second = sample_of((values, {"more": torch.tensor(-20_000)})).parts
     assert (first["path"], first["shape"], first["largest"]) == ("[0]", [100, 100], 9_999.0)
     assert (first["values"][0], first["values"][-1], len(first["values"])) == (0.0, 9_999.0, MOST_VALUES // 2)
     assert (second["path"], second["shape"], second["values"]) == ("[1].more", [], [-20_000])
@@ -33,7 +33,7 @@ def test_a_sample_holds_the_shape_the_ends_and_the_largest_value_of_each_part() 
 
 def test_what_is_no_ordinary_number_travels_as_a_word_and_is_counted() -> None:
     lowest = torch.finfo(torch.float32).min
-    (part,) = sample(torch.tensor([1.0, math.nan, lowest, -math.inf])).parts
+    (part,) = sample_of(torch.tensor([1.0, math.nan, lowest, -math.inf])).parts
     assert part["values"] == [1.0, "NaN", "the lowest number", "-infinite"]
     assert part["kinds"] == {"NaN": 1, "the lowest number": 1, "-infinite": 1}
     assert part["largest"] == 1.0
@@ -41,12 +41,12 @@ def test_what_is_no_ordinary_number_travels_as_a_word_and_is_counted() -> None:
 
 
 def test_a_number_behind_a_mask_is_not_the_largest() -> None:
-    (part,) = sample(torch.tensor([0.5, -3.0, -1e9, -1e9 + 64])).parts
+    (part,) = sample_of(torch.tensor([0.5, -3.0, -1e9, -1e9 + 64])).parts
     assert part["largest"] == 3.0
 
 
 def test_words_travel_as_text_and_what_is_not_understood_with_its_reason() -> None:
-    found = sample((Detections(torch.ones(1)), "\ud800" * 5000, (each for each in ())))
+    found = sample_of((Detections(torch.ones(1)), "\ud800" * 5000, (each for each in ())))
     assert [part["path"] for part in found.parts] == ["[0].boxes", "[0].scale", "[1]"]
     assert found.parts[1]["text"] == "'one'"
     assert len(found.parts[2]["text"].encode()) < 300
@@ -57,7 +57,7 @@ def test_places_in_a_large_output_are_exact() -> None:
     """A float32 cannot count beyond 2^24: the last place would lie behind the end."""
     large = torch.zeros(2**24 + 4, dtype=torch.uint8)[: 2**24 + 2]
     large[-1] = 7
-    assert sample(large).parts[0]["values"][-1] == 7.0
+    assert sample_of(large).parts[0]["values"][-1] == 7.0
 
 
 SCORES = torch.randn(64, generator=torch.Generator().manual_seed(0))
@@ -67,7 +67,7 @@ RECORD = case_record(Case("m"))
 
 def sides(baseline: Any, candidate: Any) -> Outputs:
     """What `ab` says of two answers whose samples have travelled."""
-    samples = {"baseline": sample(baseline), "candidate": sample(candidate)}
+    samples = {"baseline": sample_of(baseline), "candidate": sample_of(candidate)}
     travelled = {role: json.loads(json.dumps(vars(each), allow_nan=False)) for role, each in samples.items()}
     return compare_outputs(travelled, RECORD, RECORD)
 

@@ -10,7 +10,7 @@ from fakes import FakeClock, Script, ScriptedEdge
 from bench.core import modes
 from bench.errors import CaseError, Unsupported
 from bench.plan.case import Case, ModelSpec
-from bench.worker.solo import Request, measure, timed_calls
+from bench.worker.solo import Request, measure_solo, timed_calls
 from bench.worker.steady import WarmUpRule
 
 CASE = Case("scripted")
@@ -35,7 +35,7 @@ def request(**changes: Any) -> Request:
 def tell(script: Script, **changes: Any) -> list[dict[str, Any]]:
     """All messages of one measured process."""
     messages: list[dict[str, Any]] = []
-    measure(
+    measure_solo(
         request(**changes),
         ScriptedEdge({CASE.id: script}, FakeClock()),
         lambda message: messages.append(dict(message)),
@@ -62,7 +62,7 @@ def test_every_sample_is_one_call_of_the_script() -> None:
 def test_items_count_the_batch() -> None:
     messages: list[dict[str, Any]] = []
     case = Case("scripted", batch_size=8)
-    measure(request(case=case), ScriptedEdge({}, FakeClock()), lambda message: messages.append(dict(message)))
+    measure_solo(request(case=case), ScriptedEdge({}, FakeClock()), lambda message: messages.append(dict(message)))
     measured = named(messages, "measured")
     assert measured["stream"]["items"] == 8 * len(measured["samples_ns"])
 

@@ -8,7 +8,7 @@ import time
 import torch
 from torch import nn
 
-from bench.core.equivalence import Comparison
+from bench.core.equivalence import Agreement
 from bench.core.session import InferenceSession
 from bench.core.yardstick import KEEPS_STATE
 from bench.plan.case import ModelSpec
@@ -126,7 +126,7 @@ def vectors(batch_size: int) -> torch.Tensor:
     return torch.randn(batch_size, 16)
 
 
-def checked(model: str, calls: int = 100) -> Comparison:
+def checked(model: str, calls: int = 100) -> Agreement:
     """The check of a session whose converted model has been called many times, as it is after a measurement."""
     spec = ModelSpec(f"{__name__}:{model}", inputs=f"{__name__}:vectors")
     session = InferenceSession(spec, device="cpu", batch_size=2, mode="torchscript", threads=1)

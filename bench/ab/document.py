@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from bench.ab.run import Run
-from bench.ab.sides import Difference
+from bench.ab.run import AbRun
+from bench.ab.sides import SideOptions
 from bench.ab.verdict import all_noise, overall, overall_null_arm
 from bench.judge.ab import Rule
 from bench.measure.pair_plan import PairPlan
@@ -23,8 +23,8 @@ class Header:
     that were not measured because only the baseline's suite has them."""
 
     suite: str
-    baseline: Difference
-    candidate: Difference
+    baseline: SideOptions
+    candidate: SideOptions
     git: Mapping[str, Facts]
     judge_counts: bool
     environments: dict[str, Environment] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class Header:
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
-def document(header: Header, run: Run, wall_s: float, interrupted: bool) -> AbReport:
+def document(header: Header, run: AbRun, wall_s: float, interrupted: bool) -> AbReport:
     """The report as of now."""
     cases = [*run.cases(interrupted), *header.removed]
     now = datetime.now(UTC)
@@ -60,7 +60,7 @@ def document(header: Header, run: Run, wall_s: float, interrupted: bool) -> AbRe
     )
 
 
-def _side(header: Header, name: str, difference: Difference) -> SideRecord:
+def _side(header: Header, name: str, difference: SideOptions) -> SideRecord:
     return SideRecord(
         label=difference.label(name),
         differs=difference.facts(),

@@ -96,7 +96,7 @@ def why_no_checkout(top: Path, commit: str, place: Path, returncode: int, said: 
         )
     if re.search(r"external filter .* failed|smudge filter", said):
         return (
-            f"a filter of its .gitattributes failed ({first_line(said)}). Install what `git config --get-regexp "
+            f"a filter of its .gitattributes failed ({git_said(said)}). Install what `git config --get-regexp "
             "'^filter'` names."
         )
     if re.search(r"could not create (leading )?director|Read-only file system|Permission denied", said):
@@ -134,7 +134,7 @@ def submodules(top: Path, commit: str) -> dict[str, str]:
     return found
 
 
-def first_line(text: str) -> str:
+def git_said(text: str) -> str:
     """Of what git said, the first line that is no hint."""
     return _line(text, lambda lines: lines[0])
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.ab.sides import Difference
+from bench.ab.sides import SideOptions
 from bench.errors import SuiteError
 from bench.plan.case import AXES, Case
 from bench.plan.suite import Suite, read_suite
@@ -38,7 +38,7 @@ class Promise:
         return f"the suite of {self.ref} builds {case.model} differently ({'; '.join(changed)})" if changed else ""
 
 
-def promise_of(suite: Suite, difference: Difference) -> Promise | None:
+def promise_of(suite: Suite, difference: SideOptions) -> Promise | None:
     """What a side promises; None where it must run all of `suite`, as the working tree must."""
     checkout = difference.checkout
     if checkout is None:

@@ -84,7 +84,7 @@ Event = Started | AtWork | PairDone | CaseKnown | Tick
 
 
 @dataclass
-class Outside:
+class AbOutside:
     """Everything real that a run touches; tests put scripted ones here."""
 
     ring: RingStarter
@@ -93,7 +93,7 @@ class Outside:
 
 
 @dataclass
-class Run:
+class AbRun:
     """One run over `plans`.
 
     max_seconds: for all of it, None for no limit · explain: profile what fails · count: operators in the first pairs.
@@ -101,7 +101,7 @@ class Run:
 
     plans: Sequence[CasePlan]
     rule: judge.Rule
-    outside: Outside
+    outside: AbOutside
     max_seconds: float | None = None
     seed: int = 0
     explain: bool = True

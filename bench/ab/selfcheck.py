@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.ab.load import Load
-from bench.ab.run import CasePlan, Event, Outside, PairDone, Run
+from bench.ab.run import AbOutside, AbRun, CasePlan, Event, PairDone
 from bench.errors import CaseError
 from bench.judge import ab as judge
 from bench.judge import others
@@ -25,7 +25,7 @@ from bench.report.selfcheck import Arm, ArmKind, GateRun
 
 
 @dataclass(frozen=True)
-class Order:
+class ArmPlan:
     """One kind of gate, and how many of them are wanted."""
 
     kind: ArmKind
@@ -42,7 +42,7 @@ class GateDone:
 
 
 @dataclass
-class Check:
+class Trials:
     """All gates over one case; `arms` says what is known at any moment, also after Ctrl-C.
 
     known: gates of an earlier run, which count towards those that are ordered; all of them are kept.
@@ -50,8 +50,8 @@ class Check:
 
     plan: PairPlan
     rule: judge.Rule
-    orders: Sequence[Order]
-    outside: Outside
+    orders: Sequence[ArmPlan]
+    outside: AbOutside
     max_seconds: float | None = None
     seed: int = 0
     known: Sequence[Arm] = ()
@@ -60,7 +60,7 @@ class Check:
     def __post_init__(self) -> None:
         earlier = {(arm.kind, arm.slowdown): arm.runs for arm in self.known}
         ordered = {(order.kind, order.slowdown) for order in self.orders}
-        kept = [Order(arm.kind, arm.slowdown, len(arm.runs)) for arm in self.known]
+        kept = [ArmPlan(arm.kind, arm.slowdown, len(arm.runs)) for arm in self.known]
         self.orders = [*self.orders, *(order for order in kept if (order.kind, order.slowdown) not in ordered)]
         self.runs = [list(earlier.get((order.kind, order.slowdown), ())) for order in self.orders]
         self.gates_before = sum(map(len, self.runs))
@@ -92,13 +92,13 @@ class Check:
         ]
         return [place for _, place in sorted(spread)]
 
-    def _gate(self, order: Order, number: int) -> Generator[Event | GateDone, None, GateRun | None]:
+    def _gate(self, order: ArmPlan, number: int) -> Generator[Event | GateDone, None, GateRun | None]:
         start = self.outside.now()
         candidate = dataclasses.replace(self.plan.baseline, slowdown=order.slowdown)
         if order.kind == "interpreters":
             candidate = dataclasses.replace(candidate, environment={"BENCH_SIDE": "candidate"})
         plan = dataclasses.replace(self.plan, candidate=candidate, seed=self.seed + 1000 * (number + 1))
-        run = Run([CasePlan("gate", plan)], self.rule, self.outside, seed=plan.seed, explain=False, count=False)
+        run = AbRun([CasePlan("gate", plan)], self.rule, self.outside, seed=plan.seed, explain=False, count=False)
         try:
             with Load() as load:
                 for event in run.gates():
@@ -128,7 +128,7 @@ class Check:
             noise=sorted({flag.partition(":")[0] for pair in case.pairs for flag in pair.noise}),
         )
 
-    def _alone(self, run: Run, plan: PairPlan) -> list[list[int]]:
+    def _alone(self, run: AbRun, plan: PairPlan) -> list[list[int]]:
         """Call times of one process of each side, one process after the other."""
         if len(plan.interpreters()) > 1:
             return []  # nothing new: for the other rules it is once more both sides the same

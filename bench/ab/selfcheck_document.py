@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from bench.ab.document import settings_of, stamp
-from bench.ab.selfcheck import Check
+from bench.ab.selfcheck import Trials
 from bench.report.assemble import GENERATOR
 from bench.report.run import CaseRecord, Environment
 from bench.report.selfcheck import SelfCheck, Sitting
@@ -16,7 +16,7 @@ _MAY_DIFFER = ("max_minutes", "seed")  # from one sitting to the next: they deci
 
 
 def selfcheck_document(
-    check: Check,
+    check: Trials,
     environment: Environment,
     started: datetime,
     wall_s: float,
@@ -54,7 +54,7 @@ def selfcheck_document(
     )
 
 
-def unlike(earlier: SelfCheck, check: Check) -> list[str]:
+def unlike(earlier: SelfCheck, check: Trials) -> list[str]:
     """What this run would do otherwise than the earlier one, so that their gates may not be counted together."""
     ours = settings_of(check.rule, check.plan, check.max_seconds, judge_counts=False, seed=check.seed)
     found = []

@@ -26,7 +26,7 @@ _WHOLE = ("batch_size", "threads")
 
 
 @dataclass(frozen=True)
-class Difference:
+class SideOptions:
     """What one side is made with, where it is not the suite as it stands.
 
     python: an interpreter, None for this one · axes: values instead of the suite's · environment: variables ·
@@ -108,7 +108,7 @@ def find_python(path: str, option: str) -> str:
 
 
 def pair_up(
-    suite: Suite, cases: Sequence[Case], baseline: Difference, candidate: Difference
+    suite: Suite, cases: Sequence[Case], baseline: SideOptions, candidate: SideOptions
 ) -> list[tuple[Side, Side]]:
     """Both sides of every case, each combination once."""
     seen: dict[tuple[Case, Case], tuple[Side, Side]] = {}
@@ -123,7 +123,7 @@ def has_own_code(spec: ModelSpec) -> bool:
     return ":" in spec.factory or bool(spec.inputs or spec.preprocess) or Path(spec.weights).is_absolute()
 
 
-def name_of(baseline: Side, candidate: Side) -> str:
+def pair_name(baseline: Side, candidate: Side) -> str:
     """The case's id; where the sides run different ones, with what differs in it: `resnet18-cpu-b1-eager→compile`."""
     one, other = baseline.case.id, candidate.case.id
     if one == other:
@@ -151,7 +151,7 @@ def _alike(one: Sequence[str], other: Sequence[str]) -> int:
     )
 
 
-def _side(suite: Suite, case: Case, difference: Difference, other: Difference) -> Side:
+def _side(suite: Suite, case: Case, difference: SideOptions, other: SideOptions) -> Side:
     case = dataclasses.replace(case, **difference.axes)
     spec, paths = suite.spec(case), suite.pythonpath
     if difference.python is None:

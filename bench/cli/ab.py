@@ -13,7 +13,7 @@ import click
 
 from bench.characters import on_one_line
 from bench.cli import Manner, json_option, manners, say
-from bench.cli.ab_order import SIDES, Minutes, Order, Percent, report_path, side_options, take_order
+from bench.cli.ab_order import SIDES, AbOrder, Minutes, Percent, report_path, side_options, take_ab_order
 from bench.cli.console import echo, echo_document, progress_console, result_console
 from bench.cli.export_option import (
     Export,
@@ -67,7 +67,7 @@ def command(manner: Manner, /, **options: Any) -> int:
     keep_files(options["exports"], [Path(options["suite_name"])])
     refuse_bigger(options["exports"])
     with interrupted_once() as hold:
-        with scratch() as folder, take_order(options, folder) as order:
+        with scratch() as folder, take_ab_order(options, folder) as order:
             report, failure = _measure(manner, options, order, folder, path)
             hold()
         code = _deliver(manner, options, report, path)
@@ -81,16 +81,16 @@ def refuse_bigger(exports: Sequence[Export]) -> None:
 
 
 def _measure(
-    manner: Manner, options: dict[str, Any], order: Order, folder: Path, path: Path | None
+    manner: Manner, options: dict[str, Any], order: AbOrder, folder: Path, path: Path | None
 ) -> tuple[Any, LaunchError | None]:
     """Run to the end, until Ctrl-C, or until no interpreter starts (the error); the report of what is known by then."""
     from bench.ab.document import document
-    from bench.ab.run import Run
+    from bench.ab.run import AbRun
     from bench.cli.ab_view import view
     from bench.report.store import write_text
 
     plans = [_with_caches(plan, folder / "caches" / str(number)) for number, plan in enumerate(order.plans)]
-    run = Run(plans, order.rule, manner.outside or real_outside(), order.max_seconds, order.seed)
+    run = AbRun(plans, order.rule, manner.outside or real_ab_outside(), order.max_seconds, order.seed)
     began = time.monotonic()
     interrupted, failure = False, None
     try:
@@ -119,16 +119,16 @@ def _with_caches(plan: Any, folder: Path) -> Any:
     return dataclasses.replace(plan, pairs=dataclasses.replace(plan.pairs, caches=caches))
 
 
-def real_outside() -> Any:
+def real_ab_outside() -> Any:
     """Real processes, and the real machine's counters."""
-    from bench.ab.run import Outside
+    from bench.ab.run import AbOutside
     from bench.machine.noise import MachineNoise
     from bench.measure.ring import ForkedRing
 
-    return Outside(ring=ForkedRing, noise=MachineNoise)
+    return AbOutside(ring=ForkedRing, noise=MachineNoise)
 
 
-def _introduce(event: Any, order: Order) -> None:
+def _introduce(event: Any, order: AbOrder) -> None:
     """Keep what the interpreters said of themselves, for the report."""
     from bench.ab.environments import environment_of
     from bench.ab.interpreters import Started

@@ -69,7 +69,7 @@ class Minutes(click.FloatRange):
 
 
 @dataclass(frozen=True)
-class Order:
+class AbOrder:
     """Everything that a run needs: plans of its cases, the judge's rule, the report's header, and limits."""
 
     plans: tuple[Any, ...]
@@ -93,7 +93,7 @@ def report_path(options: dict[str, Any]) -> Path | None:
 
 
 @contextmanager
-def take_order(options: dict[str, Any], folder: Path) -> Iterator[Order]:
+def take_ab_order(options: dict[str, Any], folder: Path) -> Iterator[AbOrder]:
     """Read the suite and apply the options; everything that can be wrong is wrong here, before anything runs.
 
     Worktrees of the sides are made in `folder`, and last as long as the context.
@@ -128,7 +128,7 @@ def take_order(options: dict[str, Any], folder: Path) -> Iterator[Order]:
         header.removed += _removed(options, suite, promises)
         header.notes += _notes(plans, options)
         minutes = options["max_minutes"]
-        yield Order(
+        yield AbOrder(
             plans=plans,
             rule=dataclasses.replace(rule, cases=len(plans)),
             header=header,
@@ -141,13 +141,13 @@ def _sides(
     options: dict[str, Any], suite: Any, stack: contextlib.ExitStack, folder: Path
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What each side differs by, and the git state of its code; worktrees, in `folder`, are entered into `stack`."""
-    from bench.ab.sides import Difference, find_python, has_own_code, read_axes, read_environment
+    from bench.ab.sides import SideOptions, find_python, has_own_code, read_axes, read_environment
     from bench.ab.worktrees import checkouts
 
     made = {}
     for side in SIDES:
         python = options[f"{side}_python"]
-        made[side] = Difference(
+        made[side] = SideOptions(
             python=None if python is None else find_python(python, f"--{side}-python"),
             axes=read_axes(options[f"{side}_set"], f"--{side}-set"),
             environment=read_environment(options[f"{side}_env"], f"--{side}-env"),
@@ -191,7 +191,7 @@ def _plans(
     options: dict[str, Any], suite: Any, cases: list[Any], differences: dict[str, Any], promises: dict[str, Any]
 ) -> tuple[Any, ...]:
     from bench.ab.run import CasePlan
-    from bench.ab.sides import name_of, pair_up
+    from bench.ab.sides import pair_name, pair_up
     from bench.measure.pair_plan import PairPlan, cores_for
 
     seed = suite.measure.seed if options["seed"] is None else options["seed"]
@@ -215,7 +215,7 @@ def _plans(
             for side, promise in promises.items()
             if promise is not None and (why := promise.why_not_meant(asked[side], suite))
         }
-        name, any_inputs = name_of(baseline, candidate), options["allow_different_inputs"]
+        name, any_inputs = pair_name(baseline, candidate), options["allow_different_inputs"]
         plans.append(CasePlan(name, pairs, why_not, refs, not_meant, any_inputs))
     return tuple(plans)
 

@@ -12,7 +12,7 @@ import click
 from bench.characters import on_one_line
 from bench.cli import Manner, json_option, manners
 from bench.cli.console import echo, echo_document
-from bench.cli.reports import name_of, text_of
+from bench.cli.reports import report_name, report_text
 from bench.errors import OutputError, ReportError
 
 BASELINES = Path("reports") / "baselines"
@@ -34,8 +34,8 @@ def command(manner: Manner, report: str, target: str | None, force: bool) -> Non
     """
     from bench.report.store import parse_report, write_text
 
-    text = text_of(report)
-    read = parse_report(text, name_of(report))
+    text = report_text(report)
+    read = parse_report(text, report_name(report))
     if not force:
         _refuse_weak(read, report)
     to = baseline_path(read, Path()) if target is None else Path(target)

@@ -15,7 +15,7 @@ import click
 from bench.characters import as_unicode
 from bench.cli import Manner, json_option, manners
 from bench.cli.console import echo, echo_document, result_console
-from bench.cli.model_options import here, model_options, on_terminal, one_of, room_to_compile, spec_of, warn
+from bench.cli.model_options import checked_choice, here, model_options, on_terminal, room_to_compile, spec_of, warn
 from bench.errors import CaseError, UsageError
 from bench.plan.case import ClassOrder
 
@@ -48,8 +48,8 @@ def command(manner: Manner, /, **options: Any) -> int:
     """
     from bench.plan.case import MODES, PRECISIONS
 
-    modes = [one_of(each, MODES, "mode") for each in _split(options["modes"])]
-    precisions = [one_of(each, PRECISIONS, "precision") for each in _split(options["precisions"])]
+    modes = [checked_choice(each, MODES, "mode") for each in _split(options["modes"])]
+    precisions = [checked_choice(each, PRECISIONS, "precision") for each in _split(options["precisions"])]
     combinations = [(mode, precision) for precision in precisions for mode in modes]
     if options["weights"] == "random" and ":" not in options["model"]:
         warn("the weights are random: the shares say nothing about a trained model")
@@ -147,7 +147,7 @@ class _Run:
         }
 
     def _labelled(self, session: Any) -> Any:
-        from bench.core.dataset import read_dataset, sample
+        from bench.core.dataset import draw, read_dataset
         from bench.core.labels import read_labels
 
         if self._examples is None:
@@ -158,7 +158,7 @@ class _Run:
             self.notes, self.passed_over = found.notes, found.passed_over
             for note in found.notes:
                 warn(note)
-            self._examples = sample(found.examples, self.options["limit"], self.options["draw_seeds"])
+            self._examples = draw(found.examples, self.options["limit"], self.options["draw_seeds"])
         return self._examples
 
     def worst(self) -> list[Any]:

@@ -16,7 +16,16 @@ import click
 
 from bench.cli import Manner, json_option, manners
 from bench.cli.console import echo_document, progress_console, result_console
-from bench.cli.model_options import aside, here, model_options, on_terminal, one_of, room_to_compile, spec_of, warn
+from bench.cli.model_options import (
+    aside,
+    checked_choice,
+    here,
+    model_options,
+    on_terminal,
+    room_to_compile,
+    spec_of,
+    warn,
+)
 from bench.errors import BenchError, UsageError
 
 MEANINGLESS = "the weights are random: the predictions mean nothing"
@@ -77,8 +86,8 @@ def _classifier(total: int, options: dict[str, Any]) -> tuple[Any, list[str]]:
     from bench.plan.case import MODES, PRECISIONS
 
     spec = spec_of(options["model"], options["weights"], options["preprocess"])
-    mode = one_of(options["mode"], MODES, "mode")
-    precision = one_of(options["precision"], PRECISIONS, "precision")
+    mode = checked_choice(options["mode"], MODES, "mode")
+    precision = checked_choice(options["precision"], PRECISIONS, "precision")
     pythonpath = here(options["pythonpath"])
     if options["labels"] is not None and not options["labels"].is_file():
         raise UsageError(f"there is no labels file {options['labels']}.")

@@ -11,14 +11,14 @@ import click
 from bench.cli import Manner, json_option, manners
 from bench.cli.console import echo_document, progress_console, result_console
 from bench.cli.export_option import Export, check_beside, export_option, takes_standard_output, write_exports
-from bench.cli.reports import STDIN, name_of, nothing_collected, read, warn
+from bench.cli.reports import STDIN, load_report, nothing_collected, report_name, warn
 from bench.errors import UsageError
 
 FORMATS = ("table", "markdown", "github", "csv")
 
 
 @dataclass(frozen=True)
-class Asked:
+class CompareOptions:
     """The options as given."""
 
     base: str
@@ -71,10 +71,10 @@ def command(manner: Manner, /, **options: Any) -> int:
     difference is compared. A slower report is no failure here: `bench gate` fails.
     """
     with nothing_collected():
-        return _compare(manner, Asked(**options))
+        return _compare(manner, CompareOptions(**options))
 
 
-def _compare(manner: Manner, asked: Asked) -> int:
+def _compare(manner: Manner, asked: CompareOptions) -> int:
     from bench.judge.compare import DEFAULT_METRIC, compare, is_comparable
     from bench.judge.sides import Named
     from bench.show.exports.from_compare import of_comparison
@@ -85,7 +85,7 @@ def _compare(manner: Manner, asked: Asked) -> int:
     check_beside(asked.exports, manner.json, asked.form, names)
     metrics = tuple(dict.fromkeys(asked.metrics)) or (DEFAULT_METRIC,)
     asked_for = None if asked.exports else metrics  # some formats carry every call
-    named = [Named(name_of(name), read(name, asked_for)) for name in names]
+    named = [Named(report_name(name), load_report(name, asked_for)) for name in names]
     if asked.across is not None:
         return _machines(manner, named, asked)
     comparison = compare(named[0], named[1:], metrics, asked.margin / 100, asked.allow)
@@ -101,7 +101,7 @@ def _compare(manner: Manner, asked: Asked) -> int:
     return 4 if asked.strict else exported
 
 
-def _show(manner: Manner, comparison: Any, asked: Asked) -> None:
+def _show(manner: Manner, comparison: Any, asked: CompareOptions) -> None:
     from bench.show.compare import comparison_view
     from bench.show.comparison_text import FORMS, as_json
 
@@ -114,7 +114,7 @@ def _show(manner: Manner, comparison: Any, asked: Asked) -> None:
         echo_document(FORMS[asked.form](comparison), nl=False)
 
 
-def _machines(manner: Manner, named: list[Any], asked: Asked) -> int:
+def _machines(manner: Manner, named: list[Any], asked: CompareOptions) -> int:
     from bench.judge.machines import across
     from bench.show.machines import FORMS, as_json, machines_view
 

@@ -9,7 +9,7 @@ import click
 
 from bench.cli import Manner, manners
 from bench.cli.export_option import export_to, keep_files, write_exports
-from bench.cli.reports import name_of, text_of
+from bench.cli.reports import report_name, report_text
 
 
 @click.command()
@@ -42,7 +42,7 @@ def command(manner: Manner, format: str, report: str, output: str | None) -> int
 
     export = export_to(format, output)
     keep_files([export], [] if report == "-" else [Path(report)])
-    read = parse_any(text_of(report), name_of(report))
+    read = parse_any(report_text(report), report_name(report))
     if isinstance(read, AbReport):
         refuse_bigger([export])
     return write_exports(lambda: record_of(read), [export], manner.quiet)

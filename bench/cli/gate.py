@@ -13,14 +13,14 @@ from bench.cli import Manner, json_option, manners
 from bench.cli.accept import baseline_path
 from bench.cli.console import echo_document, progress_console, result_console
 from bench.cli.export_option import Export, check_beside, export_option, takes_standard_output, write_exports
-from bench.cli.reports import STDIN, name_of, nothing_collected, read, warn
+from bench.cli.reports import STDIN, load_report, nothing_collected, report_name, warn
 from bench.errors import UsageError
 
 DEFAULT_LIMIT = "latency.p50_ms:5%"
 
 
 @dataclass(frozen=True)
-class Asked:
+class GateOptions:
     """The options as given."""
 
     candidate: str
@@ -68,10 +68,10 @@ def command(manner: Manner, /, **options: Any) -> int:
     judged; what is inconclusive says what would decide it. New cases pass.
     """
     with nothing_collected():
-        return _gate(manner, Asked(**options))
+        return _gate(manner, GateOptions(**options))
 
 
-def _gate(manner: Manner, asked: Asked) -> int:
+def _gate(manner: Manner, asked: GateOptions) -> int:
     from bench.judge.gate import exit_code, gate, parse_limit
     from bench.judge.sides import Named
     from bench.show.exports.from_gate import of_gate
@@ -80,12 +80,12 @@ def _gate(manner: Manner, asked: Asked) -> int:
     if asked.candidate == STDIN and asked.baseline == STDIN:
         raise UsageError("only one report can come from standard input. Name the other by its path.")
     metrics = None if asked.exports else {limit.metric for limit in limits}  # some formats carry every call
-    candidate = read(asked.candidate, metrics, with_targets=True)
+    candidate = load_report(asked.candidate, metrics, with_targets=True)
     baseline = asked.baseline or _baseline_of(candidate)
     check_beside(asked.exports, manner.json, asked.form, (asked.candidate, baseline))
     found = gate(
-        Named(name_of(baseline), read(baseline, metrics)),
-        Named(name_of(asked.candidate), candidate),
+        Named(report_name(baseline), load_report(baseline, metrics)),
+        Named(report_name(asked.candidate), candidate),
         limits,
         asked.allow,
     )
@@ -111,7 +111,7 @@ def _baseline_of(candidate: Any) -> str:
     return str(path)
 
 
-def _show(manner: Manner, found: Any, asked: Asked) -> None:
+def _show(manner: Manner, found: Any, asked: GateOptions) -> None:
     from bench.show.gate import FORMS, as_json, gate_view
 
     if manner.json:

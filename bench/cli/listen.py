@@ -13,9 +13,9 @@ from rich.live import Live
 
 from bench.cli import Manner
 from bench.cli.console import echo, progress_console
-from bench.cli.order import Order
+from bench.cli.order import RunOrder
 from bench.errors import OutputError, UsageError
-from bench.measure.events import CaseEnded, Checked, Counted, Event, PhaseStarted, RoundDone, RunStarted, Tick
+from bench.measure.events import CaseEnded, Checked, Event, LabelsCounted, PhaseStarted, RoundDone, RunStarted, Tick
 from bench.report.assemble import GENERATOR
 from bench.report.environment import differences
 from bench.report.run import SCHEMA, Environment
@@ -31,7 +31,7 @@ class Listener:
     def __init__(
         self,
         journal: Journal,
-        order: Order,
+        order: RunOrder,
         header: Mapping[str, Any],
         now: Callable[[], float],
         spent_s: float,
@@ -52,7 +52,7 @@ class Listener:
             what = {"kind": "round", "round": event.record.model_dump(mode="json"), "weights": event.weights}
         elif isinstance(event, Checked):
             what = {"kind": "checked", "equivalence": event.equivalence.model_dump(mode="json")}
-        elif isinstance(event, Counted):
+        elif isinstance(event, LabelsCounted):
             what = {"kind": "accuracy", "accuracy": event.accuracy.model_dump(mode="json")}
         elif isinstance(event, CaseEnded):
             failure = None if event.failure is None else event.failure.model_dump(mode="json")

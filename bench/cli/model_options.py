@@ -63,7 +63,7 @@ def spec_of(model: str, weights: str, preprocess: str | None = None, inputs: str
     return ModelSpec(model, inputs=inputs, weights=weights, preprocess=preprocess)
 
 
-def one_of(value: str, choices: tuple[str, ...], what: str) -> str:
+def checked_choice(value: str, choices: tuple[str, ...], what: str) -> str:
     """`value`, if it is one of `choices`. Raises UsageError."""
     from bench.plan.suggest import one_of as suggestion
 

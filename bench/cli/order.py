@@ -17,7 +17,7 @@ QUICK = "quick: one short process a case; targets are not judged"
 
 
 @dataclass(frozen=True)
-class Asked:
+class RunOptions:
     """The options as given."""
 
     suite_name: str
@@ -36,7 +36,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Order:
+class RunOrder:
     """What is to be measured and where the report goes. `suite` is a plan.suite.Suite."""
 
     suite: Any
@@ -48,7 +48,7 @@ class Order:
     keep_compile_cache: bool = False
 
 
-def take_order(asked: Asked) -> Order:
+def take_order(asked: RunOptions) -> RunOrder:
     """Read the suite and apply the options; everything that can be wrong is wrong here, before anything runs."""
     import platform
 
@@ -69,12 +69,12 @@ def take_order(asked: Asked) -> Order:
     if asked.seed is not None:
         measure = dataclasses.replace(measure, seed=asked.seed)
     machine = on_one_line(asked.machine or platform.node() or "unknown")
-    return Order(
+    return RunOrder(
         suite, cases, measure, machine, _report_path(asked, suite.name, machine), tuple(notes), asked.keep_compile_cache
     )
 
 
-def _report_path(asked: Asked, suite: str, machine: str) -> Path:
+def _report_path(asked: RunOptions, suite: str, machine: str) -> Path:
     from bench.report.store import newest_journal
 
     if asked.output not in (None, "-"):

@@ -16,24 +16,24 @@ from bench.cli.console import echo
 STDIN = "-"
 
 
-def read(name: str, metrics: Collection[str] | None, with_targets: bool = False) -> Any:
+def load_report(name: str, metrics: Collection[str] | None, with_targets: bool = False) -> Any:
     """The report.schema.Report in the file `name`, without stored metrics: a judge computes its own.
 
     metrics, with_targets: as report.lean.lean_report has them. Raises ReportError that names the file and what to do.
     """
     from bench.report.lean import lean_report
 
-    return lean_report(text_of(name), name_of(name), metrics, with_targets)
+    return lean_report(report_text(name), report_name(name), metrics, with_targets)
 
 
-def text_of(name: str) -> str:
+def report_text(name: str) -> str:
     """The text of the file `name`, or of standard input. Raises ReportError where it cannot be read."""
     from bench.report import store
 
     if name != STDIN:
         return store.text_of(Path(name))
     data = getattr(sys.stdin, "buffer", None)  # a stand-in, in tests and notebooks, may hold text alone
-    return sys.stdin.read() if data is None else store.text_in(iter(lambda: data.read(1 << 20), b""), name_of(name))
+    return sys.stdin.read() if data is None else store.text_in(iter(lambda: data.read(1 << 20), b""), report_name(name))
 
 
 @contextmanager
@@ -53,6 +53,6 @@ def warn(manner: Manner, text: str) -> None:
     echo(f"bench: warning: {on_one_line(text)}", err=True)
 
 
-def name_of(name: str) -> str:
+def report_name(name: str) -> str:
     """What a report is called in words."""
     return "standard input" if name == STDIN else name

@@ -17,7 +17,7 @@ from bench.cli import Manner, json_option, manners, say
 from bench.cli.console import echo, echo_document, progress_console, result_console
 from bench.cli.export_option import check_exports, export_option, takes_standard_output, write_exports
 from bench.cli.interrupts import interrupted_once
-from bench.cli.order import QUICK, Asked, Order, take_order
+from bench.cli.order import QUICK, RunOptions, RunOrder, take_order
 from bench.errors import BenchError, LaunchError, OutputError, UsageError
 from bench.measure.scratch import scratch, users_compile_cache
 
@@ -54,7 +54,7 @@ def command(manner: Manner, /, **options: Any) -> int:
 
     A suite is trusted like code: it names the factories that build its models.
     """
-    asked = Asked(**options)
+    asked = RunOptions(**options)
     began = time.monotonic()
     order = take_order(asked)
     check_exports(asked.exports, manner.json, None if asked.output == "-" else order.report_path)
@@ -83,7 +83,7 @@ def command(manner: Manner, /, **options: Any) -> int:
 
 
 @contextmanager
-def _rescued(asked: Asked, order: Order, journal: Any) -> Iterator[None]:
+def _rescued(asked: RunOptions, order: RunOrder, journal: Any) -> Iterator[None]:
     """Where bench itself fails in the middle of a run, what is finished becomes a report before the fault is told."""
     from bench.report.store import write_report
 
@@ -108,7 +108,7 @@ def _refuse_odd_cache() -> None:
         )
 
 
-def _dry_run(manner: Manner, order: Order) -> int:
+def _dry_run(manner: Manner, order: RunOrder) -> int:
     import json
 
     from bench.measure.schedule import estimate_s
@@ -137,7 +137,7 @@ def _minutes(seconds: float) -> str:
 
 
 @contextmanager
-def _open_journal(asked: Asked, order: Order) -> Iterator[tuple[Any, Order]]:
+def _open_journal(asked: RunOptions, order: RunOrder) -> Iterator[tuple[Any, RunOrder]]:
     """The journal of this run; on --resume the order is what the journal says the run began with."""
     from bench.report.store import Journal, partial_folder
 
@@ -162,7 +162,7 @@ def _open_journal(asked: Asked, order: Order) -> Iterator[tuple[Any, Order]]:
                 journal.discard()
 
 
-def _resumed(asked: Asked, order: Order, journal: Any) -> Order:
+def _resumed(asked: RunOptions, order: RunOrder, journal: Any) -> RunOrder:
     from bench.plan.case import Case, Measure, Timeouts
     from bench.report.assemble import replay
 
@@ -187,7 +187,9 @@ def _resumed(asked: Asked, order: Order, journal: Any) -> Order:
     )
 
 
-def _measure(manner: Manner, asked: Asked, order: Order, journal: Any, folder: Path) -> tuple[bool, LaunchError | None]:
+def _measure(
+    manner: Manner, asked: RunOptions, order: RunOrder, journal: Any, folder: Path
+) -> tuple[bool, LaunchError | None]:
     """Run to the end, or until Ctrl-C (True), or until no interpreter starts (the error)."""
     from bench.cli.listen import Listener
     from bench.measure.run import Plan, run_suite
@@ -237,11 +239,11 @@ def _median(samples: list[int]) -> float:
     return median(samples)
 
 
-def _real_outside(order: Order) -> Any:
+def _real_outside(order: RunOrder) -> Any:
     from bench.machine.nvidia import describe_gpus
     from bench.machine.watch import Monitor
     from bench.measure.launch import Interpreter
-    from bench.measure.run import Outside
+    from bench.measure.run import RunOutside
     from bench.report.environment import collect, environment_id, with_anchors
 
     def describe(probed: dict[str, Any]) -> tuple[str, Any]:
@@ -249,10 +251,10 @@ def _real_outside(order: Order) -> Any:
         environment = with_anchors(environment, probed["anchors"]).model_copy(update={"host": order.machine})
         return environment_id(environment), environment
 
-    return Outside(launcher=Interpreter(), watch=Monitor, describe=describe, anchors=True)
+    return RunOutside(launcher=Interpreter(), watch=Monitor, describe=describe, anchors=True)
 
 
-def _finish(order: Order, journal: Any, interrupted: bool) -> Any:
+def _finish(order: RunOrder, journal: Any, interrupted: bool) -> Any:
     from bench.judge.targets import judge
     from bench.report.assemble import build, replay
 
@@ -265,12 +267,12 @@ def _finish(order: Order, journal: Any, interrupted: bool) -> Any:
     return report.model_copy(update={"targets": targets})
 
 
-def _applying(order: Order) -> list[Any]:
+def _applying(order: RunOrder) -> list[Any]:
     """The suite's targets that -k left a case for."""
     return [target for target in order.suite.targets if any(case.matches(target.where) for case in order.cases)]
 
 
-def _deliver(manner: Manner, asked: Asked, order: Order, report: Any) -> int:
+def _deliver(manner: Manner, asked: RunOptions, order: RunOrder, report: Any) -> int:
     from bench.report.store import write_report
     from bench.show.run import report_view
 
@@ -289,7 +291,7 @@ def _deliver(manner: Manner, asked: Asked, order: Order, report: Any) -> int:
     return exit_code(report, asked.strict)
 
 
-def _export(manner: Manner, asked: Asked, report: Any) -> int:
+def _export(manner: Manner, asked: RunOptions, report: Any) -> int:
     from bench.show.exports.from_run import of_report
 
     return write_exports(lambda: of_report(report), asked.exports, manner.quiet)

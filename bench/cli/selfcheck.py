@@ -58,14 +58,14 @@ def command(manner: Manner, /, **options: Any) -> int:
     With the defaults about 40 minutes. Ctrl-C keeps what is known; --resume goes on from there, also with more gates
     than were wanted at first. Let nothing else run meanwhile.
     """
-    from bench.ab.selfcheck import Check
+    from bench.ab.selfcheck import Trials
 
     plan = _plan(options)
     rule, orders = _rule(options), _orders(options)
     earlier = _earlier(options["resume"])
     path = _result_path(options)
     svg = None if options["svg"] is None else free_place(options["svg"], options["force"])
-    check = Check(
+    check = Trials(
         plan,
         rule,
         orders,
@@ -122,7 +122,7 @@ def _rule(options: dict[str, Any]) -> Any:
 
 
 def _orders(options: dict[str, Any]) -> list[Any]:
-    from bench.ab.selfcheck import Order
+    from bench.ab.selfcheck import ArmPlan
 
     words = [word.strip().removesuffix("%") for word in options["slowdowns"].split(",") if word.strip()]
     try:
@@ -131,10 +131,10 @@ def _orders(options: dict[str, Any]) -> list[Any]:
         raise UsageError(f"--slowdowns {options['slowdowns']!r}: wants percents, e.g. 1,2,3,5,10") from error
     if any(not 0 < each < 1 for each in slowdowns):
         raise UsageError(f"--slowdowns {options['slowdowns']!r}: each must be between 0 and 100 percent")
-    wanted = [Order("same", 0.0, options["runs"])]
-    wanted += [Order("slowed", each, options["slow_runs"]) for each in slowdowns]
-    wanted.append(Order("load", 0.0, options["load_runs"]))
-    wanted.append(Order("interpreters", 0.0, options["interpreter_runs"]))
+    wanted = [ArmPlan("same", 0.0, options["runs"])]
+    wanted += [ArmPlan("slowed", each, options["slow_runs"]) for each in slowdowns]
+    wanted.append(ArmPlan("load", 0.0, options["load_runs"]))
+    wanted.append(ArmPlan("interpreters", 0.0, options["interpreter_runs"]))
     return [each for each in wanted if each.runs]
 
 
@@ -180,9 +180,9 @@ def _default_path(machine: str | None) -> Path:
 
 
 def _outside() -> Any:
-    from bench.cli.ab import real_outside
+    from bench.cli.ab import real_ab_outside
 
-    return real_outside()
+    return real_ab_outside()
 
 
 class _State:
@@ -203,7 +203,7 @@ class _State:
         from bench.ab.environments import environment_of
         from bench.ab.interpreters import Started
         from bench.ab.selfcheck import GateDone
-        from bench.show.selfcheck import name_of
+        from bench.show.selfcheck import arm_name
         from bench.show.words import count
 
         if isinstance(event, Started) and self._environment is None:
@@ -214,7 +214,7 @@ class _State:
         self._write(interrupted=True)
         if not manner.quiet:
             arm = self._check.orders[event.arm]
-            what = name_of(arm)
+            what = arm_name(arm)
             ratio = event.run.ratio.value
             change = "" if ratio is None else f" {100 * (ratio - 1):+.2f} %"
             done = sum(len(runs) for runs in self._check.runs)

@@ -6,7 +6,7 @@ import click
 
 from bench.cli import Manner, json_option, manners
 from bench.cli.console import echo_document, result_console
-from bench.cli.reports import name_of, text_of
+from bench.cli.reports import report_name, report_text
 
 
 @click.command()
@@ -20,7 +20,7 @@ def command(manner: Manner, report: str) -> None:
     from bench.report.documents import parse_any
     from bench.report.selfcheck import SelfCheck
 
-    read = parse_any(text_of(report), name_of(report))
+    read = parse_any(report_text(report), report_name(report))
     if manner.json:
         echo_document(read.model_dump_json(by_alias=True))
         return

@@ -24,7 +24,7 @@ MB = 2**20
 
 
 @dataclass(frozen=True)
-class Part:
+class ModulePart:
     """One module of the main structure: name, class, shape of its output for the session's batch, parameters."""
 
     name: str
@@ -49,7 +49,7 @@ class Anatomy:
     buffers: int
     size_mb: float
     layers: Mapping[str, int]
-    structure: tuple[Part, ...]
+    structure: tuple[ModulePart, ...]
     batch_size: int
     inputs: tuple[tuple[int, ...], ...]
     outputs: tuple[tuple[int, ...], ...]
@@ -88,7 +88,7 @@ def _take_apart(session: InferenceSession) -> Anatomy:
         size_mb=sum(each.numel() * each.element_size() for each in parameters) / MB,
         layers=dict(Counter(type(each).__name__ for each in _layers(model)).most_common()),
         structure=tuple(
-            Part(name, type(child).__name__, shapes.get(name), sum(each.numel() for each in child.parameters()))
+            ModulePart(name, type(child).__name__, shapes.get(name), sum(each.numel() for each in child.parameters()))
             for name, child in model.named_children()
         ),
         batch_size=items,

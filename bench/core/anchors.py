@@ -28,11 +28,11 @@ def measure_all() -> dict[str, dict[str, float]]:
     found = {}
     for kind, name in (("cpu", "cpu"), ("gpu", "cuda:0")):
         with contextlib.suppress(Unsupported, RuntimeError):  # not there, or out of memory
-            found[kind] = measure(devices.resolve(name))
+            found[kind] = measure_anchors(devices.resolve(name))
     return found
 
 
-def measure(device: torch.device) -> dict[str, float]:
+def measure_anchors(device: torch.device) -> dict[str, float]:
     """The three figures of a CPU or CUDA device, with the threads that torch has by itself."""
     side, size = _SIDE[device.type], _COPIED[device.type]
     wait = devices.waiter(device)

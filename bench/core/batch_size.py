@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from bench.core.outputs import look, read, tensors_of
+from bench.core.outputs import look, read_answer, tensors_of
 from bench.core.torch_state import seed_all
 
 
@@ -29,7 +29,7 @@ def outline(inputs: object) -> tuple[object, ...]:
     """The place of each part of `inputs`, with the shape of a tensor and the value of a whole number."""
     return tuple(
         (leaf.path, tuple(leaf.value.shape) if leaf.is_tensor else leaf.value if isinstance(leaf.value, int) else None)
-        for leaf in read(inputs).leaves
+        for leaf in read_answer(inputs).leaves
     )
 
 

@@ -19,7 +19,7 @@ import torch
 from bench.characters import on_one_line
 from bench.core.devices import is_out_of_memory
 from bench.core.image_files import find_images, is_folder
-from bench.core.images import Source, name_of
+from bench.core.images import Source, source_name
 from bench.core.labels import read_labels
 from bench.core.predictions import Prediction, top
 from bench.core.session import InferenceSession
@@ -31,7 +31,7 @@ Opener = Callable[[str, int], InferenceSession]
 
 
 @dataclass(frozen=True)
-class Answer:
+class Classification:
     """What one image shows: `predictions`, best first, or the `error` that kept it from being read. Times in seconds.
 
     preprocess_s: decoding and resizing, in a thread of its own · inference_s: its share of its forward pass.
@@ -93,7 +93,7 @@ class Classifier:
         # Threads go on decoding while one session gives way to the next; images are prepared alike by both.
         self._prepare = self.session.prepare_image
 
-    def answers(self, sources: Iterable[Source]) -> Iterator[list[Answer]]:
+    def answers(self, sources: Iterable[Source]) -> Iterator[list[Classification]]:
         """The answers of one batch after the other, in the order of `sources`.
 
         Raises CaseError where memory runs out for good, UsageError where top-k or the labels do not fit the model.
@@ -104,13 +104,13 @@ class Classifier:
             answered = iter(self._predict(items))
             found = []
             for each in group:
-                name = name_of(each.source)
+                name = source_name(each.source)
                 predictions, seconds = (each.error, 0.0) if each.error is not None else next(answered)
                 if isinstance(predictions, CaseError):
-                    found.append(Answer(name, error=_named(name, predictions)))
+                    found.append(Classification(name, error=_named(name, predictions)))
                     self.summary.unreadable += 1
                     continue
-                found.append(Answer(name, predictions, None, each.seconds, seconds))
+                found.append(Classification(name, predictions, None, each.seconds, seconds))
                 self.summary.images += 1
                 self.summary.preprocess_s.append(each.seconds)
                 self.summary.inference_s.append(seconds)

@@ -56,7 +56,7 @@ def read_dataset(data: Path, classes: int, labels: Sequence[str], order: ClassOr
     raise UsageError(f"there is no folder or CSV file {data}. Name a folder with one folder a class, or a CSV.")
 
 
-def sample(examples: Sequence[Example], limit: int | None, seeds: Sequence[int]) -> list[Example]:
+def draw(examples: Sequence[Example], limit: int | None, seeds: Sequence[int]) -> list[Example]:
     """`limit` of `examples` drawn by each seed, without repetition; one that several draw is there once. In order."""
     if limit is None or limit >= len(examples):
         return list(examples)

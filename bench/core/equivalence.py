@@ -17,12 +17,12 @@ import torch
 
 from bench.core import rounding
 from bench.core.models import Inputs
-from bench.core.outputs import Answer, Leaf, look, read
-from bench.core.rounding import FLOOR, Finding, Numbers, Pair, hold, is_number, numbers_of
+from bench.core.outputs import Answer, Leaf, look, read_answer
+from bench.core.rounding import FLOOR, LeafFinding, LeafPair, Numbers, hold, is_number, numbers_of
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Agreement:
     """`status` is equal, different or unchecked; distances are absolute, in the unit of the output.
 
     The figures are those of the place that is farthest off, measured by its tolerance; all are finite.
@@ -35,21 +35,21 @@ class Comparison:
     reason: str | None = None
 
 
-def difference(
+def compare_answers(
     given: Any, expected: Any, reference: Any = None, reason: str | None = None, floor: float = 0.0
-) -> Comparison:
+) -> Agreement:
     """Hold one answer against another, `expected`, which is eager's.
 
     reference: the answer in float64, None where there is none, for the `reason` · floor: as `floor_of` tells it.
     """
-    mine, eagers = read(given), read(expected)
+    mine, eagers = read_answer(given), read_answer(expected)
     problem, pairs = align(mine, eagers)
     if problem:
-        return Comparison("different", reason=problem)
+        return Agreement("different", reason=problem)
     exact, why = _references(reference, [leaf for _, leaf in pairs]) if reference is not None else ({}, reason)
     unread = [str(each) for each in (*eagers.unread, *mine.unread)]
-    findings: list[Finding] = []
-    numbers: list[Pair] = []
+    findings: list[LeafFinding] = []
+    numbers: list[LeafPair] = []
     for one, other in pairs:
         if not (is_number(one.value) or is_number(other.value)):
             findings.append(_plainly(one, other))
@@ -102,13 +102,13 @@ def floor_of(model: torch.nn.Module) -> float:
     return max((FLOOR.get(each.dtype, 0.0) for each in held if each.is_floating_point()), default=0.0)
 
 
-def _numbers(one: Leaf, other: Leaf, exact: Numbers | None) -> Pair:
-    return Pair(other, numbers_of(one.value), numbers_of(other.value), exact)
+def _numbers(one: Leaf, other: Leaf, exact: Numbers | None) -> LeafPair:
+    return LeafPair(other, numbers_of(one.value), numbers_of(other.value), exact)
 
 
 def _references(reference: Any, leaves: Sequence[Leaf]) -> tuple[dict[str, Numbers], str | None]:
     """float64's numbers for each of eager's leaves, by path; none, with the reason, where it answers otherwise."""
-    problem, pairs = align(read(reference), Answer(tuple(leaves), ()))
+    problem, pairs = align(read_answer(reference), Answer(tuple(leaves), ()))
     found = {}
     for one, other in pairs:
         if is_number(one.value) and is_number(other.value):
@@ -118,27 +118,27 @@ def _references(reference: Any, leaves: Sequence[Leaf]) -> tuple[dict[str, Numbe
     return found, "the float64 model's output is no reference; the floor alone was used" if problem else None
 
 
-def _plainly(one: Leaf, other: Leaf) -> Finding:
+def _plainly(one: Leaf, other: Leaf) -> LeafFinding:
     """Two values that are no tensors: the same or not."""
     same, trouble = look(lambda: type(one.value) is type(other.value) and bool(one.value == other.value), other.path)
     if same:
         telling = other.value is not None and not isinstance(other.value, bool)
-        return Finding(other, "equal" if telling else "nothing")
+        return LeafFinding(other, "equal" if telling else "nothing")
     if trouble is not None or other.inner:
-        return Finding(other, "undecided", reason="is another value, in an attribute of the object's own")
-    return Finding(other, "different", reason=f"is {_short(one.value)} where eager's is {_short(other.value)}")
+        return LeafFinding(other, "undecided", reason="is another value, in an attribute of the object's own")
+    return LeafFinding(other, "different", reason=f"is {_short(one.value)} where eager's is {_short(other.value)}")
 
 
-def _verdict(findings: Sequence[Finding], unread: list[str], why: str | None) -> Comparison:
+def _verdict(findings: Sequence[LeafFinding], unread: list[str], why: str | None) -> Agreement:
     """One word for all parts: different where one is, else unchecked where one is not known."""
 
-    def off(finding: Finding) -> float:
+    def off(finding: LeafFinding) -> float:
         if finding.distance is None or finding.tolerance is None:
             return math.inf  # what no distance decided
         return finding.distance / finding.tolerance if finding.tolerance else math.inf if finding.distance else 0.0
 
-    def told(status: str, finding: Finding, reason: str | None) -> Comparison:
-        return Comparison(status, _finite(finding.distance), _finite(finding.relative), finding.tolerance, reason)
+    def told(status: str, finding: LeafFinding, reason: str | None) -> Agreement:
+        return Agreement(status, _finite(finding.distance), _finite(finding.relative), finding.tolerance, reason)
 
     for status in ("different", "undecided"):
         found = [each for each in findings if each.status == status]
@@ -148,22 +148,22 @@ def _verdict(findings: Sequence[Finding], unread: list[str], why: str | None) ->
             return told("unchecked" if status == "undecided" else status, worst, words)
     if unread:
         more = f" and {len(unread) - 3} more" if len(unread) > 3 else ""
-        return Comparison("unchecked", reason="not compared: " + "; ".join(unread[:3]) + more)
+        return Agreement("unchecked", reason="not compared: " + "; ".join(unread[:3]) + more)
     compared = [each for each in findings if each.status == "equal"]
     if not compared:
-        return Comparison("unchecked", reason=_nothing(findings))
+        return Agreement("unchecked", reason=_nothing(findings))
     with_figures = [each for each in compared if each.distance is not None]
     return told("equal", max(with_figures or compared, key=off), why)
 
 
-def _said(finding: Finding) -> str:
+def _said(finding: LeafFinding) -> str:
     if finding.reason:
         return f"{finding.leaf.path or 'the output'} {finding.reason}"
     where = f"{finding.leaf.path}: " if finding.leaf.path else ""
     return f"{where}the largest difference, {finding.distance:.3g}, is over the tolerance, {finding.tolerance:.3g}"
 
 
-def _nothing(findings: Sequence[Finding]) -> str:
+def _nothing(findings: Sequence[LeafFinding]) -> str:
     tensors = [finding.leaf.value for finding in findings if is_number(finding.leaf.value)]
     if not tensors:
         return "the output holds no tensor"

@@ -9,7 +9,7 @@ from PIL import Image
 
 from bench.characters import on_one_line
 from bench.core.blame import blamed_on
-from bench.core.images import Source, blamed_on_image, decode, name_of, to_rgb, upright
+from bench.core.images import Source, blamed_on_image, decode, source_name, to_rgb, upright
 from bench.core.models import build_model, weights_entry
 from bench.core.preprocessing import Preprocessing
 from bench.plan.case import ModelSpec
@@ -44,7 +44,7 @@ def preprocessing_for(spec: ModelSpec) -> Preprocessing:
 
 def steps(source: Source, preprocessing: Preprocessing) -> list[Step]:
     """Every step from the file to the batch, by the very functions that `predict` runs. Raises ImageError."""
-    name = on_one_line(name_of(source))
+    name = on_one_line(source_name(source))
     with blamed_on_image(name):
         raw = decode(source)
         straight = upright(raw)

@@ -43,7 +43,7 @@ def open_image(source: Source) -> Image.Image:
     Turned as its EXIF orientation says; transparent parts laid over white; 16 bits scaled to 8; of an animation the
     first frame. Raises ImageError, beginning with the name of the file.
     """
-    name = on_one_line(name_of(source))
+    name = on_one_line(source_name(source))
     with blamed_on_image(name):
         return to_rgb(upright(decode(source)), name)
 
@@ -63,17 +63,17 @@ def blamed_on_image(name: str) -> Iterator[None]:
         if is_out_of_memory(error):
             text = "there is not enough memory for it"
             raise ImageError(f"{name}: {text}", "Scale it down first, or make more memory available.") from error
-        raise ImageError(f"{name}: {type(error).__name__}: {first_line(error)}", "Save it again as PNG.") from error
+        raise ImageError(f"{name}: {type(error).__name__}: {error_line(error)}", "Save it again as PNG.") from error
 
 
-def first_line(error: BaseException) -> str:
+def error_line(error: BaseException) -> str:
     """The first line of what an error says; its type where it says nothing."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def decode(source: Source) -> Image.Image:
     """The picture as its file has it: its own mode, not yet upright. Raises ImageError."""
-    name = on_one_line(name_of(source))
+    name = on_one_line(source_name(source))
     if isinstance(source, Image.Image):
         _refuse_huge(source, name)
         return source
@@ -99,7 +99,7 @@ def decode(source: Source) -> Image.Image:
         if isinstance(error, UnidentifiedImageError) or (is_heif(data) and "HEIF" not in Image.OPEN):
             what, cure = what_it_is(name, data, _formats())
             raise ImageError(f"{name}: {what}", cure) from error
-        raise ImageError(f"{name}: the image is damaged: {first_line(error)}", "Fetch or write it again.") from error
+        raise ImageError(f"{name}: the image is damaged: {error_line(error)}", "Fetch or write it again.") from error
     return image
 
 
@@ -143,7 +143,7 @@ def _from_wide(image: Image.Image, name: str) -> Image.Image:
     return wide.point(lambda value: value * scale + 0.5).convert("L")
 
 
-def name_of(source: Source) -> str:
+def source_name(source: Source) -> str:
     """What a source is called: its path, or what it is."""
     if isinstance(source, bytes):
         return f"{len(source)} bytes"

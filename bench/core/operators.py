@@ -26,14 +26,14 @@ class Profiled:
 
 
 @dataclass(frozen=True)
-class Counted:
+class OperatorCounts:
     """One call, exactly. `allocated_bytes` sums what operators took from the allocator beyond what they gave back."""
 
     operator_calls: int
     allocated_bytes: int
 
 
-def count(call: Callable[[], object], wait: Callable[[], None], device: torch.device) -> Counted:
+def count_operators(call: Callable[[], object], wait: Callable[[], None], device: torch.device) -> OperatorCounts:
     """What one call does, counted in one profiled call after an unprofiled one."""
     call()
     wait()
@@ -42,7 +42,7 @@ def count(call: Callable[[], object], wait: Callable[[], None], device: torch.de
         wait()
     events = [each for each in seen.events() or [] if _is_operator(each)]
     taken = "self_device_memory_usage" if device.type == "cuda" else "self_cpu_memory_usage"
-    return Counted(len(events), int(sum(max(getattr(each, taken), 0) for each in events)))
+    return OperatorCounts(len(events), int(sum(max(getattr(each, taken), 0) for each in events)))
 
 
 def profiled(call: Callable[[], object], wait: Callable[[], None], device: torch.device, calls: int) -> Profiled:

@@ -66,7 +66,7 @@ class Answer:
         return tuple(leaf for leaf in self.leaves if leaf.is_tensor)
 
 
-def read(value: Any) -> Answer:
+def read_answer(value: Any) -> Answer:
     """The parts of `value`; never raises, whatever its objects do when they are looked at."""
     walk = _Walk()
     walk.read(value, "", inner=False)
@@ -75,7 +75,7 @@ def read(value: Any) -> Answer:
 
 def tensors_of(value: Any) -> list[torch.Tensor]:
     """Every tensor in `value`, in order; a nested one as its components, a NumPy array as the tensor it is."""
-    return [leaf.value for leaf in read(value).tensors()]
+    return [leaf.value for leaf in read_answer(value).tensors()]
 
 
 def look(at: Callable[[], Any], path: str) -> tuple[Any, Unread | None]:

@@ -55,7 +55,7 @@ class Numbers:
 
 
 @dataclass(frozen=True)
-class Finding:
+class LeafFinding:
     """What became of one leaf: equal, different, undecided, or "nothing" where there was no value to compare.
 
     Figures are of the place that is farthest off: its distance, that relative to its scale, and what it may be; None
@@ -140,7 +140,7 @@ def ordinary_largest(values: torch.Tensor) -> float:
 
 
 @dataclass(frozen=True)
-class Pair:
+class LeafPair:
     """The numbers of one leaf, eager's, and float64's; those are None where there are none of the same shape."""
 
     leaf: Leaf
@@ -149,7 +149,7 @@ class Pair:
     exact: Numbers | None
 
 
-def hold(pair: Pair, whole: float, floor: float) -> Finding:
+def hold(pair: LeafPair, whole: float, floor: float) -> LeafFinding:
     """One leaf's numbers against eager's.
 
     whole: the largest ordinary value of the whole answer · floor: of the coarsest type that the model computes in.
@@ -159,19 +159,19 @@ def hold(pair: Pair, whole: float, floor: float) -> Finding:
     return _hold_kinds(pair) or _hold_values(pair, whole, floor)
 
 
-def _hold_kinds(pair: Pair) -> Finding | None:
+def _hold_kinds(pair: LeafPair) -> LeafFinding | None:
     """What the places of NaN, infinities and the ends of a type decide; None where they are the same."""
     given, expected, exact = pair.given, pair.expected, pair.exact
     other = given.kinds != expected.kinds
     trusted = torch.ones_like(other) if exact is None else exact.kinds == expected.kinds
     if bool((other & trusted).any()):
-        return Finding(pair.leaf, "different", reason=_other_kind(given, expected, other & trusted))
+        return LeafFinding(pair.leaf, "different", reason=_other_kind(given, expected, other & trusted))
     if bool(other.any()):
-        return Finding(pair.leaf, "undecided", reason="leaves the range of its type in eager, and not in float64")
-    return None if bool((expected.kinds == ORDINARY).any()) else Finding(pair.leaf, "nothing")
+        return LeafFinding(pair.leaf, "undecided", reason="leaves the range of its type in eager, and not in float64")
+    return None if bool((expected.kinds == ORDINARY).any()) else LeafFinding(pair.leaf, "nothing")
 
 
-def _hold_values(pair: Pair, whole: float, floor: float) -> Finding:
+def _hold_values(pair: LeafPair, whole: float, floor: float) -> LeafFinding:
     given, expected, exact = pair.given, pair.expected, pair.exact
     scale = expected.largest() or whole
     relative, place = _farthest(given.values, expected.values, scale)
@@ -195,21 +195,21 @@ def _hold_values(pair: Pair, whole: float, floor: float) -> Finding:
     else:
         status, reason = "different", ""
     unit = distance / relative if relative > 0 else scale
-    return Finding(pair.leaf, status, distance, relative, allowed * unit, reason)
+    return LeafFinding(pair.leaf, status, distance, relative, allowed * unit, reason)
 
 
-def _hold_exact(pair: Pair) -> Finding:
+def _hold_exact(pair: LeafPair) -> LeafFinding:
     leaf, given, expected, exact = pair.leaf, pair.given, pair.expected, pair.exact
     other = given.values != expected.values
     if not bool(other.any()):
-        return Finding(leaf, "equal", 0.0, 0.0, 0.0) if len(other) else Finding(leaf, "nothing")
+        return LeafFinding(leaf, "equal", 0.0, 0.0, 0.0) if len(other) else LeafFinding(leaf, "nothing")
     trusted = other if exact is None or not exact.exact else other & (exact.values == expected.values)
     distance = float((given.values.double() - expected.values.double()).abs().max())
     relative = distance / max(float(expected.values.double().abs().max()), 1.0)
     if bool(trusted.any()):
         said = f"has other whole numbers in {int(other.sum()):,} of {len(other):,} places"
-        return Finding(leaf, "different", distance, relative, 0.0, said)
-    return Finding(leaf, "undecided", distance, relative, 0.0, "differs only where rounding decides in eager, too")
+        return LeafFinding(leaf, "different", distance, relative, 0.0, said)
+    return LeafFinding(leaf, "undecided", distance, relative, 0.0, "differs only where rounding decides in eager, too")
 
 
 def _farthest(one: torch.Tensor, other: torch.Tensor, scale: float) -> tuple[float, int]:

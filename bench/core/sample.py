@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from bench.core.outputs import Leaf, look, read
+from bench.core.outputs import Leaf, look, read_answer
 from bench.core.rounding import KINDS, ORDINARY, is_number, numbers_of
 
 MOST_VALUES = 256
@@ -30,9 +30,9 @@ class Sample:
     unread: list[str]
 
 
-def sample(output: Any) -> Sample:
+def sample_of(output: Any) -> Sample:
     """The sample of a model's output; without parts where it holds nothing. Never raises."""
-    answer = read(output)
+    answer = read_answer(output)
     unread = [str(each) for each in answer.unread]
     share = max(MOST_VALUES // max(sum(is_number(leaf.value) for leaf in answer.leaves), 1), 1)
     parts = []

@@ -17,7 +17,7 @@ from bench.core.batch_size import note_on_batch
 from bench.core.blame import blamed_on
 from bench.core.forms import Built, graphs_compiled, refuse_other_type, uncompile_parts
 from bench.core.gradients import is_about_gradients, outside_inference_mode
-from bench.core.images import Source, blamed_on_image, name_of, open_image
+from bench.core.images import Source, blamed_on_image, open_image, source_name
 from bench.core.imports import add_to_path
 from bench.core.labels import labels_of
 from bench.core.models import Inputs, build_inputs, build_model, weights_entry
@@ -285,7 +285,7 @@ class InferenceSession:
         Raises ImageError whatever goes wrong, out of memory included: that is one image's trouble alone.
         """
         image = open_image(source)
-        with blamed_on_image(on_one_line(name_of(source))), blamed_on(self.preprocessing.name):
+        with blamed_on_image(on_one_line(source_name(source))), blamed_on(self.preprocessing.name):
             return self.preprocessing.item(image)
 
     def probabilities(self, items: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -345,11 +345,11 @@ class InferenceSession:
             )
         return {**counters, "break_reasons": modes.break_reasons(), "gave_up": modes.gave_up()}
 
-    def check(self) -> equivalence.Comparison:
+    def check(self) -> equivalence.Agreement:
         """This mode's output against a freshly built eager model's, same seed, precision and fresh inputs."""
         if self.case.mode == "eager":
             why_not = "the model comes as TorchScript" if self.built.scripted else self._no_reference
-            return equivalence.Comparison("unchecked" if why_not else "reference", reason=why_not or None)
+            return equivalence.Agreement("unchecked" if why_not else "reference", reason=why_not or None)
         if self._restoring is not None:
             self._restoring.restore()
         inputs, _ = self._inputs_again()
@@ -362,7 +362,7 @@ class InferenceSession:
         try:
             return yardstick.check(self.forward, sides)
         except _BuiltOnce as error:
-            return equivalence.Comparison("unchecked", reason=str(error))
+            return equivalence.Agreement("unchecked", reason=str(error))
 
     def _finished(self, forward: Callable[..., Any], inputs: Inputs) -> Any:
         with torch.inference_mode(not self._gradients):

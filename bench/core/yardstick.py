@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from bench.core.equivalence import Comparison, difference, floor_of
+from bench.core.equivalence import Agreement, compare_answers, floor_of
 from bench.core.models import Inputs
 from bench.core.outputs import look, map_tensors
 from bench.core.restoring import copied
@@ -60,7 +60,7 @@ class _Exact:
     reason: str | None = None
 
 
-def check(candidate: Forward, sides: Sides) -> Comparison:
+def check(candidate: Forward, sides: Sides) -> Agreement:
     """Hold `candidate`, which may have been called before, against a freshly built eager model."""
     eager = sides.eager()
     exact = _Twin(eager).answer(sides)  # of a copy: `eager` itself has not been called when it first answers
@@ -68,13 +68,14 @@ def check(candidate: Forward, sides: Sides) -> Comparison:
     floor = floor_of(eager)
     own = _own_variation(eager, first, sides)
     if _is_other(own) and not _is_rounding(own, eager, sides):
-        again = difference(sides.answer(sides.eager(), seed=CALLS), first)
+        again = compare_answers(sides.answer(sides.eager(), seed=CALLS), first)
         # What changes with the clock changes little between two builds: a tenth of what it does from call to call.
         allowed = min(NOISE, (own.max_rel or NOISE) / 10)
         return _varies(own, "from call to call") if _is_other(again, allowed) else _in_step(sides)
     # Once more from other random numbers: eager, which seeds its own perhaps, answers the same.
     seen = [
-        difference(sides.answer(candidate, seed), first, exact.answer, exact.reason, floor) for seed in (0, CALLS + 1)
+        compare_answers(sides.answer(candidate, seed), first, exact.answer, exact.reason, floor)
+        for seed in (0, CALLS + 1)
     ]
     found = max(seen, key=lambda each: (_WORSE.index(each.status), each.max_rel or 0.0))
     if found.status != "different":
@@ -85,29 +86,29 @@ def check(candidate: Forward, sides: Sides) -> Comparison:
     return found if trouble is not None else fresh  # without a second look the first one stands
 
 
-def _own_variation(eager: Forward, first: Any, sides: Sides) -> Comparison:
+def _own_variation(eager: Forward, first: Any, sides: Sides) -> Agreement:
     """Eager's first answer against its next ones, to the last bit or so: the worst of them."""
-    worst = Comparison("equal")
+    worst = Agreement("equal")
     begin = time.perf_counter()
     for number in range(1, CALLS):
-        worst = max(worst, difference(sides.answer(eager, seed=number), first), key=_gravity)
+        worst = max(worst, compare_answers(sides.answer(eager, seed=number), first), key=_gravity)
         if time.perf_counter() - begin > CALLS_S:
             break
     return worst
 
 
-def _gravity(found: Comparison) -> float:
+def _gravity(found: Agreement) -> float:
     """How far off: 0 where nothing is known to differ, without end where no distance can say it."""
     if found.status == "equal" or (found.status == "unchecked" and found.max_rel is None):
         return 0.0
     return float("inf") if found.max_rel is None else found.max_rel
 
 
-def _is_other(found: Comparison, allowed: float = 0.0) -> bool:
+def _is_other(found: Agreement, allowed: float = 0.0) -> bool:
     return _gravity(found) > allowed
 
 
-def _is_rounding(own: Comparison, eager: torch.nn.Module, sides: Sides) -> bool:
+def _is_rounding(own: Agreement, eager: torch.nn.Module, sides: Sides) -> bool:
     """Whether eager varies only as sums do that are added up in another order: in float64 that all but goes away."""
     if own.max_rel is None or own.max_rel > NOISE:
         return False
@@ -115,29 +116,29 @@ def _is_rounding(own: Comparison, eager: torch.nn.Module, sides: Sides) -> bool:
     one, other = (twin.answer(sides, seed) for seed in (0, 1))
     if one.reason is not None or other.reason is not None:
         return True
-    return not _is_other(difference(one.answer, other.answer), own.max_rel / 1000)
+    return not _is_other(compare_answers(one.answer, other.answer), own.max_rel / 1000)
 
 
-def _varies(own: Comparison, when: str) -> Comparison:
+def _varies(own: Agreement, when: str) -> Agreement:
     """What is said of an eager model that is no yardstick."""
     much = "" if own.max_rel is None else f" by {brief(100 * own.max_rel)} % of its largest value"
-    return Comparison("unchecked", reason=f"eager itself varies{much} {when}")
+    return Agreement("unchecked", reason=f"eager itself varies{much} {when}")
 
 
-def _second_look(found: Comparison, first: Any, exact: _Exact, sides: Sides) -> Comparison:
+def _second_look(found: Agreement, first: Any, exact: _Exact, sides: Sides) -> Agreement:
     """`found` says different. Is that the conversion's doing, or are models that are built anew never the same?"""
     eager = sides.eager()
-    again = difference(sides.answer(eager, seed=0), first)
+    again = compare_answers(sides.answer(eager, seed=0), first)
     if _is_other(again, NOISE):
         return _varies(again, "from one build to the next")
     converted = sides.answer(sides.converted(), seed=0)
-    if difference(converted, first, exact.answer, exact.reason, floor_of(eager)).status != "equal":
+    if compare_answers(converted, first, exact.answer, exact.reason, floor_of(eager)).status != "equal":
         return found
     says = "freshly converted it answers as eager does, and after the measured calls otherwise"
     return replace(found, status="unchecked", reason=f"{KEEPS_STATE}: {says} ({found.reason})")
 
 
-def _in_step(sides: Sides) -> Comparison:
+def _in_step(sides: Sides) -> Agreement:
     """Both sides built anew and called in step. Converting may have called its model already, so eager goes ahead."""
     eager = sides.eager()
     floor, twin = floor_of(eager), _Twin(eager)
@@ -146,13 +147,13 @@ def _in_step(sides: Sides) -> Comparison:
     exact = [twin.answer(sides, seed) for seed in seeds]
     reliable = _reliable(expected, exact)
     if reliable < STARTS + 1:
-        return Comparison("unchecked", reason=f"{KEEPS_STATE}, and rounding alone changes what eager answers")
+        return Agreement("unchecked", reason=f"{KEEPS_STATE}, and rounding alone changes what eager answers")
     converted = sides.converted()
     given = [sides.answer(converted, seed) for seed in range(min(CALLS, reliable - STARTS + 1))]
 
-    def worst_from(start: int) -> Comparison:
+    def worst_from(start: int) -> Agreement:
         pairs = zip(given, expected[start:], exact[start:], strict=False)
-        held = [difference(mine, eagers, true.answer, true.reason, floor) for mine, eagers, true in pairs]
+        held = [compare_answers(mine, eagers, true.answer, true.reason, floor) for mine, eagers, true in pairs]
         return max(held, key=lambda each: (each.status != "equal", _gravity(each), each.max_rel or 0.0))
 
     best = min(map(worst_from, range(STARTS)), key=lambda each: (each.status != "equal", _gravity(each)))
@@ -166,7 +167,7 @@ def _in_step(sides: Sides) -> Comparison:
 def _reliable(expected: Sequence[Any], exact: Sequence[_Exact]) -> int:
     """How many calls pass before eager's rounding, which its state keeps, outweighs what it answers."""
     for number, (mine, true) in enumerate(zip(expected, exact, strict=True)):
-        if true.reason is None and _is_other(difference(mine, true.answer), _UNRELIABLE):
+        if true.reason is None and _is_other(compare_answers(mine, true.answer), _UNRELIABLE):
             return number
     return len(expected)
 

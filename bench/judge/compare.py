@@ -17,7 +17,7 @@ from typing import Literal
 from bench.errors import UsageError
 from bench.judge.conditions import Conditions, Difference, blocked, unused_allowances
 from bench.judge.ratios import EXACT, OF_ZERO, geometric_mean, ratio, undecided, wrong_output
-from bench.judge.sides import Named, Side, ended, need_common_cases, side, side_warnings
+from bench.judge.sides import Named, ReportSide, ended, need_common_cases, side, side_warnings
 from bench.metrics import METRICS
 from bench.plan.suggest import one_of
 from bench.report.ab import Ratio
@@ -25,12 +25,14 @@ from bench.report.processes import Measured, measured
 from bench.report.run import FAILED, CaseRecord, Reading, Report
 from bench.stats.intervals import CONFIDENCE
 
-Word = Literal[
+CompareWord = Literal[
     "faster", "slower", "better", "worse", "higher", "lower", "same", "unclear",
     "new", "missing", "failed", "not comparable",
 ]  # fmt: skip
 # Words that say that two figures were held against each other.
-COMPARED: frozenset[Word] = frozenset({"faster", "slower", "better", "worse", "higher", "lower", "same", "unclear"})
+COMPARED: frozenset[CompareWord] = frozenset(
+    {"faster", "slower", "better", "worse", "higher", "lower", "same", "unclear"}
+)
 DEFAULT_METRIC = "latency.p50_ms"
 _MANY = 20  # verdicts, of which one is expected to be wrong
 _TIMES = ("latency.", "throughput.", "speedup.", "load.", "compile.cold", "compile.warm")
@@ -45,7 +47,7 @@ class Compared:
     base: Reading | None
     new: Reading | None
     ratio: Ratio | None
-    verdict: Word
+    verdict: CompareWord
     reason: str = ""
 
 
@@ -63,10 +65,10 @@ class Aggregate:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class Against:
     """One further report held against the base."""
 
-    new: Side
+    new: ReportSide
     differences: tuple[Difference, ...]
     rows: tuple[Compared, ...]
     aggregates: tuple[Aggregate, ...]
@@ -76,8 +78,8 @@ class Pair:
 class Comparison:
     """The base and every further report. `margin` is a share, 0.01 for 1 %; `warnings` are for the person."""
 
-    base: Side
-    pairs: tuple[Pair, ...]
+    base: ReportSide
+    pairs: tuple[Against, ...]
     metrics: tuple[str, ...]
     margin: float
     warnings: tuple[str, ...] = ()
@@ -107,7 +109,7 @@ def compare(
     ]
     differences = [each.everywhere() for each in conditions]
     pairs = tuple(
-        Pair(
+        Against(
             side(other),
             every,
             tuple(mine),
@@ -126,7 +128,7 @@ def is_comparable(comparison: Comparison) -> bool:
     return any(row.verdict in COMPARED for pair in comparison.pairs for row in pair.rows)
 
 
-def held_against(key: str, new: Measured, base: Measured, margin: float) -> tuple[Ratio, Word, str]:
+def held_against(key: str, new: Measured, base: Measured, margin: float) -> tuple[Ratio, CompareWord, str]:
     """The ratio of one metric, the word for it, and the reason where the word needs one."""
     wrong = wrong_output(key, new, base)
     if wrong:
@@ -138,7 +140,7 @@ def held_against(key: str, new: Measured, base: Measured, margin: float) -> tupl
     return (found, "unclear", why) if why else (found, *_judged(key, found, margin))
 
 
-def _judged(key: str, found: Ratio, margin: float) -> tuple[Word, str]:
+def _judged(key: str, found: Ratio, margin: float) -> tuple[CompareWord, str]:
     value, low, high = found.value or 0.0, found.low or 0.0, found.high or 0.0
     more, less = 1 + margin, 1 / (1 + margin)
     if (low > 1 and value > more) or (high < 1 and value < less):
@@ -150,7 +152,7 @@ def _judged(key: str, found: Ratio, margin: float) -> tuple[Word, str]:
     return "unclear", f"the interval holds both 1 and changes beyond the margin of {100 * margin:g} %"
 
 
-def word(key: str, is_more: bool) -> Word:
+def word(key: str, is_more: bool) -> CompareWord:
     """What more, or less, of metric `key` is called."""
     better = METRICS[key].better
     if better == "neither":
@@ -194,7 +196,7 @@ def _row(key: str, new: Measured, base: Measured, margin: float, conditions: Con
         else:
             why = ", ".join(f"{text} ({name})" for text, (name, _) in zip(endings, bad, strict=True))
         # What this machine or this mode cannot do has not failed.
-        word: Word = "failed" if any(result.status in FAILED for _, result in bad) else "not comparable"
+        word: CompareWord = "failed" if any(result.status in FAILED for _, result in bad) else "not comparable"
         return Compared(case, key, base.figure, new.figure, None, word, why)
     found, verdict, reason = held_against(key, new, base, margin)
     why = blocked(conditions.of_case(base.result, new.result))
@@ -203,7 +205,7 @@ def _row(key: str, new: Measured, base: Measured, margin: float, conditions: Con
     return Compared(case, key, base.figure, new.figure, found, verdict, reason)
 
 
-def _by_chance(pairs: Sequence[Pair]) -> list[str]:
+def _by_chance(pairs: Sequence[Against]) -> list[str]:
     """What a reader of many verdicts has to know."""
     judged = sum(row.verdict in ("faster", "slower", "better", "worse") for pair in pairs for row in pair.rows)
     asked = sum(row.verdict in COMPARED for pair in pairs for row in pair.rows)

@@ -21,7 +21,7 @@ from typing import Literal
 from bench.errors import UsageError
 from bench.judge.conditions import Conditions, Difference, blocked, unused_allowances
 from bench.judge.ratios import EXACT, OF_ZERO, difference, ratio, undecided, welch_half_width, wrong_output
-from bench.judge.sides import Named, Side, ended, need_common_cases, side, side_warnings
+from bench.judge.sides import Named, ReportSide, ended, need_common_cases, side, side_warnings
 from bench.judge.targets import judge
 from bench.metrics import METRICS, with_unit
 from bench.plan.case import AXES, Case
@@ -48,7 +48,7 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
-class Needed:
+class NeededRounds:
     """What would decide: so many rounds in all of the candidate, or of each side, and about so many seconds more."""
 
     rounds: int
@@ -71,15 +71,15 @@ class Check:
     change: Ratio | None
     verdict: GateVerdict
     reason: str = ""
-    needed: Needed | None = None
+    needed: NeededRounds | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
     """The whole gate. `targets` are the candidate's own, judged anew; `verdict` is what the exit code says."""
 
-    baseline: Side
-    candidate: Side
+    baseline: ReportSide
+    candidate: ReportSide
     limits: tuple[Limit, ...]
     differences: tuple[Difference, ...]
     checks: tuple[Check, ...]
@@ -221,7 +221,7 @@ def _against(limit: Limit, change: Ratio) -> GateVerdict:
     return "regression" if high < edge else "pass" if low >= edge else "inconclusive"
 
 
-def _needed(limit: Limit, new: Measured, base: Measured) -> Needed | None:
+def _needed(limit: Limit, new: Measured, base: Measured) -> NeededRounds | None:
     """The fewest rounds whose interval, at the spread seen, would end at the limit; None where too many or unknown.
 
     First of the candidate alone, against the baseline as it is; else of both sides.
@@ -237,11 +237,11 @@ def _needed(limit: Limit, new: Measured, base: Measured) -> Needed | None:
     a_round = fmean(each.seconds for each in new.result.rounds)
     rounds = _fewest(len(ours), lambda n: welch_half_width(spreads[0], n, spreads[1], len(theirs)) < distance)
     if rounds is not None:
-        return Needed(rounds, "candidate", (rounds - len(ours)) * a_round)
+        return NeededRounds(rounds, "candidate", (rounds - len(ours)) * a_round)
     rounds = _fewest(len(ours), lambda n: welch_half_width(spreads[0], n, spreads[1], n) < distance)
     if rounds is None:
         return None
-    return Needed(rounds, "both", rounds * (a_round + fmean(each.seconds for each in base.result.rounds)))
+    return NeededRounds(rounds, "both", rounds * (a_round + fmean(each.seconds for each in base.result.rounds)))
 
 
 def _fewest(seen: int, decides: Callable[[int], bool]) -> int | None:

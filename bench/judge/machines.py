@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.judge.ratios import doubt, geometric_mean, ratio, wrong_output
-from bench.judge.sides import Named, Side, side, side_warnings
+from bench.judge.sides import Named, ReportSide, side, side_warnings
 from bench.metrics import METRICS
 from bench.report.ab import Ratio
 from bench.report.processes import Measured, measured
@@ -25,7 +25,7 @@ class Machine:
     """One column: a report, what its machine is called, and its anchors for a CPU and for a GPU."""
 
     title: str
-    side: Side
+    side: ReportSide
     environment: Environment | None
     anchors: Mapping[str, Mapping[str, float]]
 

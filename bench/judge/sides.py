@@ -19,7 +19,7 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class ReportSide:
     """One report, in short. `name` is what the person called it; `commit` is null where git did not tell."""
 
     name: str
@@ -34,13 +34,13 @@ class Side:
     dirty: bool
 
 
-def side(named: Named) -> Side:
+def side(named: Named) -> ReportSide:
     """The report in short."""
     report = named.report
     environments = list(report.environments.values())
     git = environments[0].git if environments else {}
     commit = git.get("commit")
-    return Side(
+    return ReportSide(
         name=named.name,
         run_id=report.run_id,
         suite=report.suite.name,
@@ -81,7 +81,7 @@ def need_common_cases(base: Named, new: Named) -> None:
     )
 
 
-def side_warnings(sides: Sequence[Side]) -> list[str]:
+def side_warnings(sides: Sequence[ReportSide]) -> list[str]:
     """What weakens the reports themselves; the first side is the base of the others."""
     found = [
         f"{each.name} is of another suite ({each.suite}) than {sides[0].name} ({sides[0].suite}): "

@@ -36,7 +36,7 @@ _CLOCK = re.compile(r"^cpu MHz\s*:\s*(\d{1,6}(?:\.\d{1,6})?)$", re.MULTILINE)
 _HYPERVISOR = re.compile(r"^flags\s*:.*\bhypervisor\b", re.MULTILINE)
 
 
-def fold(samples: Sequence[Sample], key: str, how: Callable[[list[float]], Figure]) -> Figure:
+def summarised(samples: Sequence[Sample], key: str, how: Callable[[list[float]], Figure]) -> Figure:
     """The samples of one gauge made one figure; null with the last reason where none could be read."""
     values, why = [], Missing(reason="no sample was taken")
     for sample in samples:

@@ -20,7 +20,7 @@ import pynvml
 from pydantic import JsonValue
 
 from bench.machine.nvidia import Gpu, Nvml, describe_gpus, gpu_noise, library
-from bench.machine.watch import Monitor, Seen
+from bench.machine.watch import Monitor, Watched
 from bench.metrics import amount
 from bench.report.run import Environment, Facts, Missing
 
@@ -38,7 +38,7 @@ _UNSEEN = {
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Observation:
     """One thing that was looked at: what was found, and in one line how to mend it (empty where ok).
 
     note: good to know · warning: numbers will suffer, or a part of bench is missing · problem: broken.
@@ -68,7 +68,7 @@ class Now:
     the °C that it calls high. None is unknown.
     """
 
-    seen: Seen
+    seen: Watched
     busiest: tuple[tuple[str, float], ...] = ()
     swap_used_bytes: int = 0
     plugged_in: bool | None = None
@@ -107,7 +107,7 @@ def look_around(root: Path = Path("/"), nvml: Nvml = library, seconds: float = 0
     )
 
 
-def disturbances(environment: Environment, now: Now) -> Iterator[Finding]:
+def disturbances(environment: Environment, now: Now) -> Iterator[Observation]:
     """What would disturb a measurement here and how to mend it; `ok` for each check that found nothing."""
     yield from _others(environment, now)
     yield from _waiting(now)
@@ -121,7 +121,7 @@ def disturbances(environment: Environment, now: Now) -> Iterator[Finding]:
         yield from _gpu(number, gpu)
 
 
-def _others(environment: Environment, now: Now) -> Iterator[Finding]:
+def _others(environment: Environment, now: Now) -> Iterator[Observation]:
     cores, load, logical = _figure(now, "other_cores"), _figure(now, "load_1m"), known(environment.cpu, "logical")
     load_words = "" if load is None else f"load average {load:.1f}"
     if cores is None:
@@ -139,7 +139,7 @@ def _others(environment: Environment, now: Now) -> Iterator[Finding]:
         yield _finding("ok", ", ".join(filter(None, ("other processes use next to no CPU", load_words))))
 
 
-def _waiting(now: Now) -> Iterator[Finding]:
+def _waiting(now: Now) -> Iterator[Observation]:
     """Steal, pressure, swapping and heat in the moment that was watched."""
     steal, cpu = _figure(now, "steal_percent"), _figure(now, "psi_cpu_percent")
     # One step of the counter in half a second is 2 % of one CPU: less cannot be told from nothing.
@@ -164,14 +164,14 @@ def _waiting(now: Now) -> Iterator[Finding]:
         yield _finding("warning", what, "Let it cool, free its vents, or hold it to a lower power.")
 
 
-def _unseen(now: Now) -> Iterator[Finding]:
+def _unseen(now: Now) -> Iterator[Observation]:
     for key, (name, then) in _UNSEEN.items():
         if _figure(now, key) is None:
             what = f"{name} cannot be read: {_reason(now, key)}"
             yield _finding("note", what, f"Then {then}: trust what several rounds agree on.")
 
 
-def _threads(environment: Environment) -> Iterator[Finding]:
+def _threads(environment: Environment) -> Iterator[Observation]:
     """More threads than cores is the costliest trap of containers: all wait for the one that has no core."""
     threads, logical = _amount(environment.threads, "intra"), _amount(environment.cpu, "logical")
     quota, affinity = _amount(environment.limits, "cpu_quota_cores"), _amount(environment.limits, "affinity")
@@ -197,7 +197,7 @@ def _threads(environment: Environment) -> Iterator[Finding]:
         yield _finding("ok", f"torch would use {amount(threads, 'thread')}; this process may run on {every}")
 
 
-def _sharing(environment: Environment) -> Iterator[Finding]:
+def _sharing(environment: Environment) -> Iterator[Observation]:
     if known(environment.cpu, "smt") is True:
         physical = _amount(environment.cpu, "physical")
         fewer = f", or set threads = [{physical:g}]" if physical else ""
@@ -210,7 +210,7 @@ def _sharing(environment: Environment) -> Iterator[Finding]:
         yield _finding("note", what, mend)
 
 
-def _clock(environment: Environment, now: Now) -> Iterator[Finding]:
+def _clock(environment: Environment, now: Now) -> Iterator[Observation]:
     governor = known(environment.cpu, "governor")
     if governor == "performance":
         yield _finding("ok", "the CPU governor is performance")
@@ -224,7 +224,7 @@ def _clock(environment: Environment, now: Now) -> Iterator[Finding]:
         yield _finding("warning", "running on battery, which lowers clocks", "Plug the machine in.")
 
 
-def _memory(environment: Environment, now: Now) -> Iterator[Finding]:
+def _memory(environment: Environment, now: Now) -> Iterator[Observation]:
     total, limit = _amount(environment.memory, "total_bytes"), _amount(environment.limits, "memory_limit_bytes")
     available = _figure(now, "memory_available_bytes")
     if available is not None and total is not None:
@@ -242,7 +242,7 @@ def _memory(environment: Environment, now: Now) -> Iterator[Finding]:
         yield _finding("note", f"{_gib(now.swap_used_bytes)} of swap are in use: pages may come back meanwhile", mend)
 
 
-def _system(environment: Environment) -> Iterator[Finding]:
+def _system(environment: Environment) -> Iterator[Observation]:
     if known(environment.memory, "thp") == "always":
         what = "transparent huge pages are given to all memory: peaks read higher, speed depends on when pages merge"
         yield _finding("note", what, "echo madvise | sudo tee /sys/kernel/mm/transparent_hugepage/enabled")
@@ -258,7 +258,7 @@ def _system(environment: Environment) -> Iterator[Finding]:
         yield _finding("note", f"variables that change speed are set: {listed}", "Unset them unless they are meant.")
 
 
-def _gpu(number: int, gpu: GpuNow) -> Iterator[Finding]:
+def _gpu(number: int, gpu: GpuNow) -> Iterator[Observation]:
     name = f"GPU {number}"
     for flag in gpu.noise:
         what = f"{name}: {flag.partition(': ')[2]}"
@@ -279,8 +279,8 @@ def _gpu(number: int, gpu: GpuNow) -> Iterator[Finding]:
         yield _finding("note", what, "Compare only with runs on the same slice beside quiet neighbours.")
 
 
-def _finding(level: Level, what: str, mend: str = "") -> Finding:
-    return Finding("disturbances", level, what, mend)
+def _finding(level: Level, what: str, mend: str = "") -> Observation:
+    return Observation("disturbances", level, what, mend)
 
 
 def _figure(now: Now, key: str) -> float | None:

@@ -21,7 +21,7 @@ from typing import Any
 import pynvml
 
 from bench.errors import LaunchError
-from bench.machine.disturbances import Finding, Level, disturbances, known, look_around
+from bench.machine.disturbances import Level, Observation, disturbances, known, look_around
 from bench.machine.nvidia import Nvml, library
 from bench.report.environment import collect
 from bench.report.run import Environment, Facts
@@ -48,7 +48,7 @@ class Installation:
     nvml_problem: str = ""
 
 
-def examine(ask_torch: Callable[[], Mapping[str, Any]], folder: Path) -> list[Finding]:
+def examine(ask_torch: Callable[[], Mapping[str, Any]], folder: Path) -> list[Observation]:
     """Every finding of this machine, section by section.
 
     ask_torch: starts torch, which takes a few seconds, and has it try each device; may raise LaunchError.
@@ -69,7 +69,7 @@ def examine(ask_torch: Callable[[], Mapping[str, Any]], folder: Path) -> list[Fi
     ]
 
 
-def can_measure(findings: Iterable[Finding]) -> bool:
+def can_measure(findings: Iterable[Observation]) -> bool:
     """Whether anything can be measured here: nothing that is needed is broken, and a device computes right."""
     seen = {(finding.section, finding.level) for finding in findings}
     return ("installed", "problem") not in seen and ("devices", "ok") in seen
@@ -106,7 +106,7 @@ def rivals(distributions: Iterable[importlib.metadata.Distribution]) -> tuple[st
     return tuple(sorted(name for name in found if re.sub(r"[-_.]+", "-", name).lower() != _OURS))
 
 
-def installed(environment: Environment, installation: Installation, probe: Probe) -> Iterator[Finding]:
+def installed(environment: Environment, installation: Installation, probe: Probe) -> Iterator[Observation]:
     """What is installed, and what of it does not work."""
     packages = environment.packages
     yield _here("ok", f"bench {packages['bench']}, Python {environment.python['version']}")
@@ -135,26 +135,26 @@ def installed(environment: Environment, installation: Installation, probe: Probe
         yield _here("note", "the command `bench` on PATH belongs to another Python or program", f"{apart}.")
 
 
-def devices(probe: Probe) -> Iterator[Finding]:
+def devices(probe: Probe) -> Iterator[Observation]:
     """Each device with what a small real computation gave."""
     if isinstance(probe, str):
-        yield Finding("devices", "problem", "no device was tried: torch did not start", "See above.")
+        yield Observation("devices", "problem", "no device was tried: torch did not start", "See above.")
         return
     for name, problem in probe["devices"].items():
         if problem is None:
-            yield Finding("devices", "ok", f"{name}: a small computation gave the right answer")
+            yield Observation("devices", "ok", f"{name}: a small computation gave the right answer")
         else:
             mend = (
                 "Reinstall torch." if name == "cpu" else f"Leave {name} out, or check its driver and the kernel's log."
             )
-            yield Finding("devices", "problem", f"{name} does not work: {problem}", mend)
+            yield Observation("devices", "problem", f"{name} does not work: {problem}", mend)
 
 
-def _here(level: Level, what: str, mend: str = "") -> Finding:
-    return Finding("installed", level, what, mend)
+def _here(level: Level, what: str, mend: str = "") -> Observation:
+    return Observation("installed", level, what, mend)
 
 
-def _torch(environment: Environment, probe: Probe) -> Iterator[Finding]:
+def _torch(environment: Environment, probe: Probe) -> Iterator[Observation]:
     version = known(environment.packages, "torch")
     if isinstance(probe, str):
         what = f"torch {version} does not start: {probe}" if version else "torch is not installed"
@@ -174,7 +174,7 @@ def _build(facts: Mapping[str, Any]) -> str:
     return f"CUDA {facts['cuda']} build" if facts.get("cuda") else "CPU build"
 
 
-def _torchvision(packages: Facts, probe: Mapping[str, Any]) -> Iterator[Finding]:
+def _torchvision(packages: Facts, probe: Mapping[str, Any]) -> Iterator[Observation]:
     version, problem = known(packages, "torchvision"), probe["torchvision"]
     if problem:
         what = f"torchvision does not work, so only your own models can be measured: {problem}"
@@ -191,7 +191,7 @@ def _torchvision(packages: Facts, probe: Mapping[str, Any]) -> Iterator[Finding]
         )
 
 
-def _compiler(installation: Installation) -> Iterator[Finding]:
+def _compiler(installation: Installation) -> Iterator[Observation]:
     until = "torch.compile needs it, so mode compile is unsupported until then"
     if installation.compiler:
         yield _here("ok", f"C++ compiler for torch.compile: {installation.compiler}")
@@ -203,7 +203,7 @@ def _compiler(installation: Installation) -> Iterator[Finding]:
         yield _here("warning", f"Python's headers (Python.h) are missing: {until}", "E.g. sudo apt install python3-dev")
 
 
-def _nvidia(environment: Environment, installation: Installation, probe: Probe) -> Iterator[Finding]:
+def _nvidia(environment: Environment, installation: Installation, probe: Probe) -> Iterator[Observation]:
     gpus = [gpu for gpu in environment.gpu if known(gpu, "name")]
     torch_facts, tried = ({}, {}) if isinstance(probe, str) else (probe["torch"], probe["devices"])
     wanted = torch_facts.get("cuda")

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import pynvml
 from pydantic import JsonValue
 
-from bench.machine.counters import Count, Sample, fold
+from bench.machine.counters import Count, Sample, summarised
 from bench.report.run import Facts, Figure, Missing
 
 # Clock-event bits that speak of a disturbed measurement. 0x4, the software power cap, is a state that a GPU
@@ -137,16 +137,16 @@ class Gpu:
 def gpu_figures(samples: Sequence[Sample]) -> dict[str, Figure]:
     """What the samples of one round come to, without energy and the process's own memory."""
     return {
-        "utilization_percent": fold(samples, "utilization_percent", fmean),
-        "memory_used_bytes": fold(samples, "memory_used_bytes", max),
-        "power_w": fold(samples, "power_w", fmean),
-        "temperature_c": fold(samples, "temperature_c", max),
-        "sm_clock_mhz": fold(samples, "sm_clock_mhz", median),
-        "sm_clock_min_mhz": fold(samples, "sm_clock_mhz", min),
-        "mem_clock_mhz": fold(samples, "mem_clock_mhz", median),
-        "clock_event_reasons": fold(samples, "clock_event_reasons", _all_bits),
-        "power_cap_share": fold(samples, "clock_event_reasons", lambda seen: _hits(seen, _POWER_CAP) / len(seen)),
-        "foreign_processes": fold(samples, "foreign_processes", max),
+        "utilization_percent": summarised(samples, "utilization_percent", fmean),
+        "memory_used_bytes": summarised(samples, "memory_used_bytes", max),
+        "power_w": summarised(samples, "power_w", fmean),
+        "temperature_c": summarised(samples, "temperature_c", max),
+        "sm_clock_mhz": summarised(samples, "sm_clock_mhz", median),
+        "sm_clock_min_mhz": summarised(samples, "sm_clock_mhz", min),
+        "mem_clock_mhz": summarised(samples, "mem_clock_mhz", median),
+        "clock_event_reasons": summarised(samples, "clock_event_reasons", _all_bits),
+        "power_cap_share": summarised(samples, "clock_event_reasons", lambda seen: _hits(seen, _POWER_CAP) / len(seen)),
+        "foreign_processes": summarised(samples, "foreign_processes", max),
     }
 
 
@@ -157,7 +157,7 @@ def gpu_noise(samples: Sequence[Sample]) -> list[str]:
     for bit, grade, name in _DISTURBING:
         if hits := _hits(reasons, bit):
             flags.append(f"{grade}: the GPU lowered its clocks in {hits} of {len(reasons)} samples: {name} ({bit:#x})")
-    foreign = fold(samples, "foreign_processes", max)
+    foreign = summarised(samples, "foreign_processes", max)
     if not isinstance(foreign, Missing | str) and foreign > 0:
         noun = "process" if foreign == 1 else "processes"
         flags.append(f"invalid: {foreign:.0f} other {noun} computed on the GPU")

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from bench.machine.counters import TICK_S, Count, Sample, Switches, System, fold
+from bench.machine.counters import TICK_S, Count, Sample, Switches, System, summarised
 from bench.machine.nvidia import Gpu, Nvml, gpu_figures, gpu_noise, library
 from bench.metrics import amount, brief
 from bench.report.run import Figure, Missing
@@ -38,7 +38,7 @@ _ENERGY_WINDOW_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Watched:
     """One round from outside. `memory` has `device_process_bytes`; without a GPU `gpu` has only `device`."""
 
     system: dict[str, Figure]
@@ -93,7 +93,7 @@ class Monitor:
         """Close the window of back-to-back work."""
         self._energy.append(self._energy_counters())
 
-    def end(self) -> Seen:
+    def end(self) -> Watched:
         """Close the measured window and say what was seen in it."""
         change = changes(self._before, self._counters())
         system: dict[str, Figure] = {
@@ -105,13 +105,13 @@ class Monitor:
         }
         noise = list(_noise(system, change))
         if isinstance(self._gpu, Missing):
-            return Seen(system, {"device": self._gpu}, {"device_process_bytes": self._gpu}, noise)
+            return Watched(system, {"device": self._gpu}, {"device_process_bytes": self._gpu}, noise)
         gpu = {
             **gpu_figures(self._gpu_samples),
             **self._energy_figures(lambda before, after: _delta(before["gpu"], after["gpu"])),
         }
-        memory = {"device_process_bytes": fold(self._gpu_samples, "process_bytes", max)}
-        return Seen(system, gpu, memory, noise + gpu_noise(self._gpu_samples))
+        memory = {"device_process_bytes": summarised(self._gpu_samples, "process_bytes", max)}
+        return Watched(system, gpu, memory, noise + gpu_noise(self._gpu_samples))
 
     def _counters(self) -> Sample:
         return {"window_s": self._now(), **self._system.counters()}
@@ -224,11 +224,11 @@ def _switch_rates(before: Switches | Missing, after: Switches | Missing, window:
 
 def _gauge_figures(samples: list[Sample]) -> dict[str, Figure]:
     return {
-        "rss_bytes": fold(samples, "rss_bytes", max),
-        "memory_available_bytes": fold(samples, "memory_available_bytes", min),
-        "load_1m": fold(samples, "load_1m", lambda values: values[-1]),
-        "runnable": fold(samples, "runnable", max),
-        "frequency_mhz": fold(samples, "frequency_mhz", median),
+        "rss_bytes": summarised(samples, "rss_bytes", max),
+        "memory_available_bytes": summarised(samples, "memory_available_bytes", min),
+        "load_1m": summarised(samples, "load_1m", lambda values: values[-1]),
+        "runnable": summarised(samples, "runnable", max),
+        "frequency_mhz": summarised(samples, "frequency_mhz", median),
     }
 
 

@@ -59,7 +59,7 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class LabelsCounted:
     """The case has answered the suite's labelled images."""
 
     case: Case
@@ -84,4 +84,4 @@ class Tick:
     elapsed_s: float
 
 
-Event = RunStarted | RoundStarted | PhaseStarted | RoundDone | Checked | Counted | CaseEnded | Tick
+Event = RunStarted | RoundStarted | PhaseStarted | RoundDone | Checked | LabelsCounted | CaseEnded | Tick

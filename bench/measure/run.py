@@ -22,8 +22,8 @@ from bench.measure import failures, schedule
 from bench.measure.events import (
     CaseEnded,
     Checked,
-    Counted,
     Event,
+    LabelsCounted,
     PhaseStarted,
     RoundDone,
     RoundStarted,
@@ -65,7 +65,7 @@ class Plan:
 
 
 @dataclass
-class Outside:
+class RunOutside:
     """Everything real that a run touches. The defaults of `cli/run.py` are real; tests put scripted ones here."""
 
     launcher: Launcher
@@ -75,7 +75,7 @@ class Outside:
     anchors: bool = False  # also measure what the machine does at best, a second once
 
 
-def run_suite(plan: Plan, outside: Outside, states: Sequence[Progress]) -> Generator[Event, None, None]:
+def run_suite(plan: Plan, outside: RunOutside, states: Sequence[Progress]) -> Generator[Event, None, None]:
     """Measure every case of `states` that has not ended, round after round."""
     return _Run(plan, outside, list(states)).events()
 
@@ -83,7 +83,7 @@ def run_suite(plan: Plan, outside: Outside, states: Sequence[Progress]) -> Gener
 @dataclass
 class _Run:
     plan: Plan
-    outside: Outside
+    outside: RunOutside
     states: list[Progress]
     stop: str = ""  # why no further case starts
     seed: random.Random = field(init=False)
@@ -150,7 +150,7 @@ class _Run:
                     each.note_cost(seconds, event.record.phases.first_call_s, each.case.mode.startswith("compile"))
                 elif isinstance(event, Checked):
                     each.checked = True
-                elif isinstance(event, Counted):
+                elif isinstance(event, LabelsCounted):
                     each.counted = True
                     each.expected_s -= event.accuracy.seconds  # the next round does not count again
         if one.failure is None and not one.measured:
@@ -230,7 +230,7 @@ class _OneRound:
 
     progress: Progress
     number: int
-    outside: Outside
+    outside: RunOutside
     started_at: str
     phase: str = "load"
     pid: int = 0
@@ -283,7 +283,9 @@ class _OneRound:
                 yield Checked(case, Equivalence(**fields))
                 self.phase = "done"
             case "counted":
-                yield Counted(case, AccuracyRecord(**{key: value for key, value in message.items() if key != "event"}))
+                yield LabelsCounted(
+                    case, AccuracyRecord(**{key: value for key, value in message.items() if key != "event"})
+                )
                 self.phase = "done"
             case "failed" | "timeout" | "exit" | "gone":
                 yield from self._over(message)
@@ -321,7 +323,7 @@ class _OneRound:
         if self.phase == "check":
             yield Checked(self.progress.case, Equivalence(status="unchecked", reason=reason))
         elif self.phase == "accuracy":
-            yield Counted(self.progress.case, AccuracyRecord(reason=reason))
+            yield LabelsCounted(self.progress.case, AccuracyRecord(reason=reason))
         self.phase = "done"
 
     def _record(self, message: Message) -> Round:

@@ -59,13 +59,13 @@ class Combination(Form):
         return self.model_dump(exclude_unset=True)
 
 
-class Rule(Combination):
+class AxisValues(Combination):
     """Values for at least one axis."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
     @model_validator(mode="after")
-    def _not_empty(self) -> Rule:
+    def _not_empty(self) -> AxisValues:
         if not self.model_fields_set:
             raise ValueError("names no axis; add one, e.g. batch_size = 8, or remove the entry")
         return self
@@ -91,9 +91,9 @@ class MatrixTable(Form):
     """Memory format of images; false where left out."""
     threads: Annotated[list[Threads] | None, _NotEmpty] = None
     """CPU threads of torch; its own choice where left out."""
-    exclude: list[Rule] = []
+    exclude: list[AxisValues] = []
     """Combinations that have all values of one entry are left out, before any include."""
-    include: list[Rule] = []
+    include: list[AxisValues] = []
     """In order: an entry is added to every combination of which it overwrites no axis value.
 
     One that fits none becomes a combination of its own.

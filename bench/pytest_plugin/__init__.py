@@ -18,20 +18,20 @@ from bench.errors import BenchError
 from bench.pytest_plugin.replay import Replay, SampleClock
 
 if TYPE_CHECKING:
-    from bench.measure.run import Outside
-    from bench.pytest_plugin.measured import Part
+    from bench.measure.run import RunOutside
+    from bench.pytest_plugin.measured import MeasuredPart
     from bench.report.run import Reading, Result, Status
 
 __all__ = ["BenchCase", "Measured"]
 
 _PROPERTY = "bench"  # of a test, in JUnit's XML too: one line a case
-OUTSIDE: pytest.StashKey[Outside] = pytest.StashKey()  # what stands in for real processes, in tests of this plugin
+OUTSIDE: pytest.StashKey[RunOutside] = pytest.StashKey()  # what stands in for real processes, in tests of this plugin
 _SESSION: pytest.StashKey[_Session] = pytest.StashKey()
 _CLOCK: pytest.StashKey[SampleClock] = pytest.StashKey()
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredCase:
     """One measured case.
 
     p50: milliseconds, with its 95 % interval over processes; `high` <= limit means that a limit is kept, `low` >
@@ -74,7 +74,7 @@ class BenchCase:
         within: float = 0.02,
         timeout: Mapping[str, float] | None = None,
         seed: int = 0,
-    ) -> Measured:
+    ) -> MeasuredCase:
         """Measure one case in `rounds` fresh processes, each for `max_seconds` and at least `min_samples` calls.
 
         model: a torchvision name, or `package.module:callable` returning an nn.Module; it is called with `kwargs`.
@@ -94,9 +94,9 @@ class BenchCase:
             given["timeout"] = dict(timeout)
         return self._measure(given)
 
-    def _measure(self, given: Mapping[str, Any]) -> Measured:
+    def _measure(self, given: Mapping[str, Any]) -> MeasuredCase:
         from bench.pytest_plugin import measured
-        from bench.pytest_plugin.order import take_order
+        from bench.pytest_plugin.order import take_case_order
 
         config, node = self._request.config, self._request.node
         session = config.stash[_SESSION]
@@ -104,9 +104,9 @@ class BenchCase:
         usual = [*map(Path, config.getini("pythonpath")), config.rootpath, folder]
         problem = ""
         try:
-            order = take_order(given, folder, usual)
+            order = take_case_order(given, folder, usual)
             session.refuse_namesake(order)
-            outside = config.stash.get(OUTSIDE, None) or measured.real_outside(config.rootpath)
+            outside = config.stash.get(OUTSIDE, None) or measured.plugin_outside(config.rootpath)
             part = measured.measure_case(order, outside)
         except BenchError as error:
             problem = str(error)
@@ -124,7 +124,7 @@ class BenchCase:
         node.user_properties.append((_PROPERTY, measured.summary_line(part)))
         samples = tuple(sample for each in result.rounds for sample in each.samples_ns)
         self._replay.play(samples, measured.extra_info(part))
-        return Measured(result.case.id, result.status, result.metrics["latency.p50_ms"], samples, result)
+        return MeasuredCase(result.case.id, result.status, result.metrics["latency.p50_ms"], samples, result)
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ class _Session:
     """What one pytest session measured, and what it says at its end."""
 
     def __init__(self, path: Path | None) -> None:
-        self.parts: list[Part] = []
+        self.parts: list[MeasuredPart] = []
         self._path = path
         self._lines: list[str] = []
         self._complaint = ""

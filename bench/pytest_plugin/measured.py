@@ -17,12 +17,12 @@ from bench.machine.nvidia import describe_gpus
 from bench.machine.watch import Monitor
 from bench.measure.events import CaseEnded, Checked, Event, RoundDone, RunStarted
 from bench.measure.launch import Interpreter
-from bench.measure.run import Outside, Plan, run_suite
+from bench.measure.run import Plan, RunOutside, run_suite
 from bench.measure.schedule import Progress
 from bench.measure.scratch import scratch
 from bench.metrics import with_unit
-from bench.pytest_plugin.order import Order
-from bench.report.assemble import GENERATOR, Run, Seen, build
+from bench.pytest_plugin.order import CaseOrder
+from bench.report.assemble import GENERATOR, CaseLines, Replayed, build
 from bench.report.derive import relate
 from bench.report.environment import collect, environment_id
 from bench.report.run import Cost, Environment, Report, Result, SuiteRecord
@@ -31,10 +31,10 @@ from bench.show.words import clean, half_width, outcome, plus_minus
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class MeasuredPart:
     """One measured case: what was asked, and a report of this case alone."""
 
-    order: Order
+    order: CaseOrder
     report: Report
 
     @property
@@ -43,20 +43,20 @@ class Part:
         return self.report.results[0]
 
 
-def real_outside(folder: Path) -> Outside:
+def plugin_outside(folder: Path) -> RunOutside:
     """Real processes, counters and clock; the environment's git state is that of `folder`."""
 
     def describe(probed: Mapping[str, Any]) -> tuple[str, Environment]:
         environment = collect(probed["torch"], describe_gpus(), folder)
         return environment_id(environment), environment
 
-    return Outside(launcher=Interpreter(), watch=Monitor, describe=describe)
+    return RunOutside(launcher=Interpreter(), watch=Monitor, describe=describe)
 
 
-def measure_case(order: Order, outside: Outside) -> Part:
+def measure_case(order: CaseOrder, outside: RunOutside) -> MeasuredPart:
     """Measure one case, round after round, in fresh processes. Raises LaunchError where none can be started."""
     started, began, cpu_before = _now(), outside.now(), time.process_time()
-    seen, header = Seen(), dict[str, Any]()
+    seen, header = CaseLines(), dict[str, Any]()
     with scratch() as cache:
         plan = Plan(
             cases=(order.case,),
@@ -73,16 +73,16 @@ def measure_case(order: Order, outside: Outside) -> Part:
         "started_at": started,
         "suite": _suite([order]),
     }
-    run = Run(header, {order.case.id: seen}, elapsed_s=outside.now() - began)
+    run = Replayed(header, {order.case.id: seen}, elapsed_s=outside.now() - began)
     report = build(run, [order.case], _now(), interrupted=False, harness_cpu_s=time.process_time() - cpu_before)
-    return Part(order, report)
+    return MeasuredPart(order, report)
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _keep(event: Event, seen: Seen, header: dict[str, Any]) -> None:
+def _keep(event: Event, seen: CaseLines, header: dict[str, Any]) -> None:
     """What `event` says that must not be lost."""
     if isinstance(event, RunStarted):
         environment = event.environment.model_dump(mode="json")
@@ -97,7 +97,7 @@ def _keep(event: Event, seen: Seen, header: dict[str, Any]) -> None:
         seen.ended = {"status": event.status, "failure": failure, "note": event.note}
 
 
-def session_report(parts: Sequence[Part], interrupted: bool) -> Report:
+def session_report(parts: Sequence[MeasuredPart], interrupted: bool) -> Report:
     """One report of all cases of a session, at least one. Of a case that was measured again the last result is in it.
 
     `measure` holds the settings of the first case; a case with others says so in its notes.
@@ -124,7 +124,7 @@ def session_report(parts: Sequence[Part], interrupted: bool) -> Report:
     )
 
 
-def _noted(part: Part, parts: Sequence[Part]) -> Result:
+def _noted(part: MeasuredPart, parts: Sequence[MeasuredPart]) -> Result:
     notes = list(part.result.notes)
     settings, usual = asdict(part.order.measure), asdict(parts[0].order.measure)
     other = [f"{key} = {value}" for key, value in settings.items() if value != usual[key]]
@@ -136,7 +136,7 @@ def _noted(part: Part, parts: Sequence[Part]) -> Result:
     return part.result.model_copy(update={"notes": notes})
 
 
-def _suite(orders: Sequence[Order]) -> dict[str, Any]:
+def _suite(orders: Sequence[CaseOrder]) -> dict[str, Any]:
     """The SuiteRecord of cases that a pytest session asked for one by one."""
     asked = [order.resolved() for order in orders]
     text = json.dumps(asked, sort_keys=True, separators=(",", ":"))
@@ -154,7 +154,7 @@ def _suite(orders: Sequence[Order]) -> dict[str, Any]:
 # --- What a person reads
 
 
-def summary_line(part: Part) -> str:
+def summary_line(part: MeasuredPart) -> str:
     """The case on one line: its p50, how sure that is, and on how many processes it rests."""
     result = part.result
     p50 = result.metrics["latency.p50_ms"]
@@ -175,7 +175,7 @@ def summary_line(part: Part) -> str:
     return "  ".join([result.case.id, *words])
 
 
-def complaint(part: Part) -> str:
+def complaint(part: MeasuredPart) -> str:
     """Why the case has no measurement, in one paragraph."""
     failure = part.result.failure
     said = f"{part.result.case.id} {outcome(part.result.status, failure)}"
@@ -183,13 +183,13 @@ def complaint(part: Part) -> str:
     return f"{said.rstrip('.')}. {advice}".rstrip()
 
 
-def last_words(part: Part) -> str:
+def last_words(part: MeasuredPart) -> str:
     """The traceback and the last output of a case that failed; empty where there are none."""
     failure = part.result.failure
     return "" if failure is None else clean("\n".join(filter(None, (failure.traceback, failure.output_tail))))
 
 
-def extra_info(part: Part) -> dict[str, Any]:
+def extra_info(part: MeasuredPart) -> dict[str, Any]:
     """What pytest-benchmark's JSON is to hold of the case beside its samples."""
     result = part.result
     return {

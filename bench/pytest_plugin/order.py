@@ -26,7 +26,7 @@ _MEASURE = ("rounds", "min_samples", "max_seconds", "timeout", "seed")
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class CaseOrder:
     """One case to measure. `weights` is as the test wrote it; `pythonpath` is absolute."""
 
     case: Case
@@ -44,7 +44,7 @@ class Order:
         }
 
 
-def take_order(given: Mapping[str, Any], folder: Path, pythonpath: Sequence[Path]) -> Order:
+def take_case_order(given: Mapping[str, Any], folder: Path, pythonpath: Sequence[Path]) -> CaseOrder:
     """The order that the arguments `given` make; those that are None stay at their defaults.
 
     folder: of the test file, which relative paths are relative to · pythonpath: where `given` names none.
@@ -69,7 +69,7 @@ def take_order(given: Mapping[str, Any], folder: Path, pythonpath: Sequence[Path
     weights = form.models[name].weights
     paths = _paths(values["pythonpath"], folder) if "pythonpath" in values else pythonpath
     wanted = form.measure
-    return Order(
+    return CaseOrder(
         case=Case(given["name"] or values["model"], **{axis: values[axis] for axis in AXES[1:] if axis in values}),
         spec=ModelSpec(
             factory=values["model"],

@@ -30,7 +30,7 @@ GENERATOR = Generator(name="bench", version=__version__)
 
 
 @dataclass
-class Seen:
+class CaseLines:
     """Everything the journal holds of one case."""
 
     rounds: list[Round] = field(default_factory=list)
@@ -41,21 +41,21 @@ class Seen:
 
 
 @dataclass
-class Run:
+class Replayed:
     """A journal read back: its header, and what was seen of each case by id."""
 
     header: Mapping[str, Any]
-    seen: dict[str, Seen]
+    seen: dict[str, CaseLines]
     elapsed_s: float = 0.0
 
-    def of(self, case: Case) -> Seen:
+    def of(self, case: Case) -> CaseLines:
         """What was seen of `case`; nothing, where the journal does not know it."""
-        return self.seen.setdefault(case.id, Seen())
+        return self.seen.setdefault(case.id, CaseLines())
 
 
-def replay(lines: Iterable[Mapping[str, Any]]) -> Run:
+def replay(lines: Iterable[Mapping[str, Any]]) -> Replayed:
     """Read a journal back; of an empty one, the header is empty. Raises ReportError for a line that is none of ours."""
-    run = Run({}, {})
+    run = Replayed({}, {})
     for number, line in enumerate(lines, 1):
         try:
             _replay_one(run, line)
@@ -66,7 +66,7 @@ def replay(lines: Iterable[Mapping[str, Any]]) -> Run:
     return run
 
 
-def _replay_one(run: Run, line: Mapping[str, Any]) -> None:
+def _replay_one(run: Replayed, line: Mapping[str, Any]) -> None:
     if line["kind"] == "header":
         run.header = line
         SuiteRecord.model_validate(line["suite"])
@@ -74,7 +74,7 @@ def _replay_one(run: Run, line: Mapping[str, Any]) -> None:
     run.elapsed_s = float(line["elapsed_s"])
     if line["kind"] == "stopped":
         return
-    seen = run.seen.setdefault(line["case"], Seen())
+    seen = run.seen.setdefault(line["case"], CaseLines())
     if line["kind"] == "round":
         seen.rounds.append(Round.model_validate(line["round"]))
         seen.weights = line["weights"]
@@ -86,7 +86,7 @@ def _replay_one(run: Run, line: Mapping[str, Any]) -> None:
         seen.ended = line
 
 
-def build(run: Run, cases: Iterable[Case], finished_at: str, interrupted: bool, harness_cpu_s: float) -> Report:
+def build(run: Replayed, cases: Iterable[Case], finished_at: str, interrupted: bool, harness_cpu_s: float) -> Report:
     """The report of `run`, without target verdicts (judge/targets.py adds them)."""
     header = run.header
     wanted = header["suite"].get("accuracy") is not None
@@ -107,7 +107,7 @@ def build(run: Run, cases: Iterable[Case], finished_at: str, interrupted: bool, 
     )
 
 
-def _result_or_why(case: Case, seen: Seen, environment: str, interrupted: bool, wants_accuracy: bool) -> Result:
+def _result_or_why(case: Case, seen: CaseLines, environment: str, interrupted: bool, wants_accuracy: bool) -> Result:
     """The result of a case, or, where its figures make none, why: no other case is lost by it."""
     try:
         return _result(case, seen, environment, interrupted, wants_accuracy)
@@ -120,10 +120,10 @@ def _result_or_why(case: Case, seen: Seen, environment: str, interrupted: bool, 
             advice="Please report it, with the model if you can share it: its other cases are not touched.",
         )
         ended = {"status": "failed", "failure": failure.model_dump(), "note": ""}
-        return _result(case, Seen(ended=ended), environment, interrupted, wants_accuracy)
+        return _result(case, CaseLines(ended=ended), environment, interrupted, wants_accuracy)
 
 
-def _result(case: Case, seen: Seen, environment: str, interrupted: bool, wants_accuracy: bool) -> Result:
+def _result(case: Case, seen: CaseLines, environment: str, interrupted: bool, wants_accuracy: bool) -> Result:
     record = CaseRecord(id=case.id, **case.axes)
     status: Status = "ok"
     failure, notes = None, []

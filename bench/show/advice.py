@@ -17,10 +17,10 @@ from bench.show.words import (
     half_width,
     is_wider,
     listed,
-    measured,
     percent,
     reading,
     setting,
+    with_numbers,
 )
 from bench.stats.intervals import CONFIDENCE, FEWEST_PROCESSES, calls_needed, quantile_sample_size, student_t_quantile
 
@@ -113,7 +113,7 @@ def _cores(environment: Environment) -> float | None:
 
 
 def _about_steadiness(report: Report) -> Iterator[str]:
-    unsettled = [r for r in measured(report) if any(not each.warm_up.steady for each in r.rounds)]
+    unsettled = [r for r in with_numbers(report) if any(not each.warm_up.steady for each in r.rounds)]
     climbing = [r for r in unsettled if calls.trend([each.samples_ns for each in r.rounds]) is not None]
     if climbing:
         yield (
@@ -148,7 +148,7 @@ def _about_intervals(report: Report) -> Iterator[str]:
             f"{_ids(beyond)} would take over {MOST_ROUNDS} rounds to ±{percent(wanted)}: "
             "quiet the machine first (`bench doctor`), or ask for less precision."
         )
-    few = [result for result in measured(report) if len(result.rounds) < FEWEST_PROCESSES]
+    few = [result for result in with_numbers(report) if len(result.rounds) < FEWEST_PROCESSES]
     if few:
         seconds = sum((FEWEST_PROCESSES - len(result.rounds)) * _round_seconds(result) for result in few)
         settings = _settings(report, FEWEST_PROCESSES, seconds)
@@ -157,7 +157,7 @@ def _about_intervals(report: Report) -> Iterator[str]:
 
 def _replicated(report: Report) -> list[Result]:
     """The measured cases with enough processes to speak of the spread between them."""
-    return [result for result in measured(report) if len(result.rounds) >= FEWEST_PROCESSES]
+    return [result for result in with_numbers(report) if len(result.rounds) >= FEWEST_PROCESSES]
 
 
 def _had_few(results: Sequence[Result]) -> str:
@@ -212,7 +212,7 @@ def _about_targets(report: Report) -> Iterator[str]:
 
 def _about_compiling(report: Report) -> Iterator[str]:
     """Modes that are surely slower than eager; else the calls after which compiling pays, answers being right."""
-    comparable = [result for result in measured(report) if result.equivalence.status != "different"]
+    comparable = [result for result in with_numbers(report) if result.equivalence.status != "different"]
     slower = [result for result in comparable if _high(result, _SPEEDUP) < 1]
     if slower:
         worst = min(_value(result, _SPEEDUP) for result in slower)
@@ -246,13 +246,13 @@ def _high(result: Result, key: str) -> float:
 def _about_percentiles(report: Report) -> Iterator[str]:
     """How long to measure for a p99, from the calls seen and how far they depend on each other."""
     present = setting(report, "max_seconds")
-    refused = [result for result in measured(report) if _is_refused(result)]
+    refused = [result for result in with_numbers(report) if _is_refused(result)]
     if not refused or present is None:
         return
     needed = math.ceil(max(_p99_seconds(result) for result in sorted(refused, key=_calls)[:_LOOKED_AT]))
     if needed <= present:
         return
-    extra = (needed - present) * sum(len(result.rounds) for result in measured(report))
+    extra = (needed - present) * sum(len(result.rounds) for result in with_numbers(report))
     lines = [f"max_seconds = {needed}", _budget(report, extra)]
     yield (
         f"{' and '.join(filter(None, lines))} (about {duration(extra)} more) "

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from bench.judge.compare import Aggregate, Compared, Comparison, Pair, Word
+from bench.judge.compare import Against, Aggregate, Compared, CompareWord, Comparison
 from bench.judge.conditions import Difference
-from bench.judge.sides import Side
+from bench.judge.sides import ReportSide
 from bench.metrics import METRICS, format_value
 from bench.report.ab import Ratio
 from bench.report.run import CaseRecord, Reading
@@ -20,7 +20,7 @@ from bench.show.grid import Column, Portable, flow, lay_out, least_width, wrappe
 from bench.show.run_cases import MISSING, name_columns
 from bench.show.words import clean, common_words, count, half_width, listed, plus_minus, varied_axes
 
-STYLES: Mapping[Word, str] = {
+STYLES: Mapping[CompareWord, str] = {
     "slower": "bold red",
     "worse": "bold red",
     "faster": "green",
@@ -84,7 +84,7 @@ def column_titles(comparison: Comparison) -> list[str]:
     return [f"new {number}" for number in range(1, len(comparison.pairs) + 1)]
 
 
-def side_words(side: Side) -> list[str]:
+def side_words(side: ReportSide) -> list[str]:
     """One report in short: its file, machine, time, commit and size."""
     commit = "" if side.commit is None else side.commit[:8] + ("+changes" if side.dirty else "")
     words = [
@@ -180,7 +180,7 @@ def _sides(comparison: Comparison, titles: Sequence[str], width: int) -> list[Te
     ]
 
 
-def _differences(pair: Pair, width: int, verbose: bool) -> list[Text]:
+def _differences(pair: Against, width: int, verbose: bool) -> list[Text]:
     common = len({row.case.id for row in pair.rows if row.verdict not in ("new", "missing")})
     return [
         wrapped(difference_words(each, common, verbose), width, "- ", "  ", "yellow" if each.blocks else "dim")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from bench.judge.compare import Compared, Comparison, Pair
+from bench.judge.compare import Against, Compared, Comparison
 from bench.metrics import METRICS
 from bench.show.compare import (
     advice_words,
@@ -162,7 +162,7 @@ def _with_interval(metric: str, reading: Any) -> str:
     return f"{text} ({ends[0]}–{ends[1]})"
 
 
-def _summary(comparison: Comparison, pair: Pair, metric: str) -> str:
+def _summary(comparison: Comparison, pair: Against, metric: str) -> str:
     sides = "both" if len(comparison.pairs) == 1 else f"all {len(comparison.pairs) + 1} reports"
     (mean,) = (each for each in pair.aggregates if each.metric == metric)
     counts = verdict_counts(row for row in pair.rows if row.metric == metric)
@@ -170,7 +170,7 @@ def _summary(comparison: Comparison, pair: Pair, metric: str) -> str:
     return "".join(f"{escape(line)}\n" for line in lines)
 
 
-def _differences(pair: Pair, these: Sequence[Any] | None = None) -> list[str]:
+def _differences(pair: Against, these: Sequence[Any] | None = None) -> list[str]:
     common = len({row.case.id for row in pair.rows if row.verdict not in ("new", "missing")})
     return [difference_words(each, common) for each in (pair.differences if these is None else these)]
 

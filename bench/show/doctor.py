@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from bench.machine.disturbances import Finding, Level, Section
+from bench.machine.disturbances import Level, Observation, Section
 from bench.machine.doctor import can_measure
 from bench.show.grid import Portable, wrapped
 from bench.show.words import clean, count
@@ -23,7 +23,7 @@ _INDENT = " " * 11  # as wide as the longest level with the blanks around it
 
 
 def findings_view(
-    findings: Sequence[Finding], width: int, verbose: bool = False, quiet: bool = False
+    findings: Sequence[Observation], width: int, verbose: bool = False, quiet: bool = False
 ) -> RenderableType:
     """The findings in `width` cells, then one line of what they come to.
 
@@ -38,21 +38,21 @@ def findings_view(
     return Portable(Group(*parts, _conclusion(findings, width)))
 
 
-def _section(found: Sequence[Finding], width: int, verbose: bool, quiet: bool) -> list[RenderableType]:
+def _section(found: Sequence[Observation], width: int, verbose: bool, quiet: bool) -> list[RenderableType]:
     bad = [each for each in found if each.level != "ok"]
     ok = [each for each in found if each.level == "ok"]
     if found and found[0].section == "disturbances":
         bad.sort(key=lambda each: list(_STYLES).index(each.level))
         if ok and not verbose:
             looked = f"{count(len(ok), 'other check')} found nothing (-v names them)"
-            ok = [Finding("disturbances", "ok", looked)]
+            ok = [Observation("disturbances", "ok", looked)]
         shown = bad + ok
     else:
         shown = list(found)  # in the order in which they were found: what belongs together stays together
     return [line for each in shown if not (quiet and each.level == "ok") for line in _lines(each, width)]
 
 
-def _lines(finding: Finding, width: int) -> list[RenderableType]:
+def _lines(finding: Observation, width: int) -> list[RenderableType]:
     head = f"  {finding.level:<9}"
     line = wrapped(clean(finding.what), width, head, _INDENT)
     line.stylize(_STYLES[finding.level], 2, 2 + len(finding.level))
@@ -61,7 +61,7 @@ def _lines(finding: Finding, width: int) -> list[RenderableType]:
     return [line, wrapped(clean(finding.mend), width, f"{_INDENT}→ ", f"{_INDENT}  ")]
 
 
-def _conclusion(findings: Sequence[Finding], width: int) -> Text:
+def _conclusion(findings: Sequence[Observation], width: int) -> Text:
     levels = Counter(finding.level for finding in findings)
     counted = ", ".join(count(levels[level], level) for level in _STYLES if level != "ok" and levels[level])
     if can_measure(findings):

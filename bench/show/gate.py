@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from bench.judge.gate import Check, Gate, GateVerdict, Limit, Needed, Overall
+from bench.judge.gate import Check, Gate, GateVerdict, Limit, NeededRounds, Overall
 from bench.metrics import format_value, with_unit
 from bench.report.run import Reading, TargetVerdict
 from bench.show.compare import difference_words, interval_text, ratio_text, side_words, unit_text, value_text
@@ -107,7 +107,7 @@ def reason_lines(gate: Gate, most: int = _SHOWN) -> list[str]:
     return grouped + lines
 
 
-def needed_words(needed: Needed) -> str:
+def needed_words(needed: NeededRounds) -> str:
     """`about 12 rounds of the candidate (40 s more), or `bench ab``."""
     if needed.of == "candidate":
         return f"about {needed.rounds} rounds of the candidate ({duration(needed.seconds)} more), or `bench ab`"

@@ -10,7 +10,16 @@ from statistics import fmean, median
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
-from bench.measure.events import CaseEnded, Checked, Counted, Event, PhaseStarted, RoundDone, RoundStarted, RunStarted
+from bench.measure.events import (
+    CaseEnded,
+    Checked,
+    Event,
+    LabelsCounted,
+    PhaseStarted,
+    RoundDone,
+    RoundStarted,
+    RunStarted,
+)
 from bench.measure.schedule import WARM_COMPILE_S
 from bench.metrics import format_value, with_unit
 from bench.plan.case import Case
@@ -80,7 +89,7 @@ class LiveView:
         elif isinstance(event, Checked):
             self._row(event.case).different = event.equivalence.status == "different"
             self._news_of(event.case)
-        elif isinstance(event, Counted):
+        elif isinstance(event, LabelsCounted):
             self._news_of(event.case)
         elif isinstance(event, CaseEnded):
             self._row(event.case).ended = event
@@ -205,7 +214,7 @@ def line(event: Event) -> str | None:
 def _about_case(event: Event) -> str | None:
     if isinstance(event, Checked) and event.equivalence.status == "different":
         return f"  {clean(event.case.id)}: DIFFERENT output than eager's"
-    if isinstance(event, Counted) and event.accuracy.images:
+    if isinstance(event, LabelsCounted) and event.accuracy.images:
         shares = (event.accuracy.top1 / event.accuracy.images, event.accuracy.top5 / event.accuracy.images)
         top1, top5 = (with_unit("accuracy.top1", share) for share in shares)
         return f"  {clean(event.case.id)}: top-1 {top1}, top-5 {top5} of {count(event.accuracy.images, 'image')}"

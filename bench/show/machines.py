@@ -34,13 +34,13 @@ def machines_view(machines: Machines, width: int) -> RenderableType:
         parts.append(flow([Text(words[0]), *(Text(clean(word), "dim") for word in words[1:])], width, indent=2))
     for title, rows in (("Best of each model", machines.best), ("Every case, latency.p50_ms", machines.cases)):
         parts += [Text(), Text(title, "bold"), *_tables(machines, rows, width)]
-    says = [f"ratio: to {clean(machines.machines[0].title)}", mean_words(machines), *anchor_words(machines)]
+    says = [f"ratio: to {clean(machines.machines[0].title)}", means_words(machines), *anchor_words(machines)]
     if _is_doubtful(machines):
         says.append(_LEGEND)
     return Portable(Group(*parts, *(wrapped(line, width, style="dim") for line in says)))
 
 
-def mean_words(machines: Machines) -> str:
+def means_words(machines: Machines) -> str:
     """`geometric mean of the ratios over 3 cases that all have: b 0.512 (by gemm 1.02)`."""
     if not machines.means:
         return "no mean: no case has a median on every machine"
@@ -183,7 +183,7 @@ def as_markdown(machines: Machines) -> str:
         _markdown(machines, machines.cases),
         bullets(
             [
-                mean_words(machines),
+                means_words(machines),
                 *anchor_words(machines),
                 *([_LEGEND] if _is_doubtful(machines) else []),
                 *machines.warnings,
@@ -196,7 +196,7 @@ def as_markdown(machines: Machines) -> str:
 def as_github(machines: Machines) -> str:
     """The best of each model alone."""
     titles = " and ".join(escape(each.title) for each in machines.machines)
-    notes = bullets([mean_words(machines), *anchor_words(machines), *machines.warnings])
+    notes = bullets([means_words(machines), *anchor_words(machines), *machines.warnings])
     return "\n".join([f"### {titles}\n", _markdown(machines, machines.best), notes])
 
 

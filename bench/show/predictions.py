@@ -13,13 +13,13 @@ from bench.show.grid import Portable, wrapped
 from bench.show.words import count, duration
 
 if TYPE_CHECKING:
-    from bench.core.classify import Answer
+    from bench.core.classify import Classification
     from bench.core.predictions import Prediction
 
 _BAR = 20
 
 
-def answers_view(answers: Sequence[Answer], width: int, verbose: bool = False) -> RenderableType:
+def answers_view(answers: Sequence[Classification], width: int, verbose: bool = False) -> RenderableType:
     """Each image's name, then its classes with bars; verbose adds its times."""
     lines: list[Text] = []
     for answer in answers:
@@ -28,7 +28,7 @@ def answers_view(answers: Sequence[Answer], width: int, verbose: bool = False) -
     return Portable(Group(*lines))
 
 
-def _head(answer: Answer, width: int, verbose: bool) -> Text:
+def _head(answer: Classification, width: int, verbose: bool) -> Text:
     if answer.error is not None:
         return wrapped(on_one_line(f"{answer.error}. {answer.error.advice}".strip()), width, "✗ ", "  ", "red")
     name = Text(on_one_line(answer.image), "bold", overflow="fold")

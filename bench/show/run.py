@@ -23,13 +23,13 @@ from bench.show.words import (
     half_width,
     is_wider,
     listed,
-    measured,
     memory_words,
     outcome,
     percent,
     plus_minus,
     reading,
     setting,
+    with_numbers,
 )
 
 _SHOWN = 4  # names in a list before "and N more"; verbose shows all
@@ -49,14 +49,14 @@ def report_view(report: Report, width: int, verbose: bool = False) -> Renderable
     noise = _noise(report, most) or ["none was seen"]
     kinds = {result.case.id: calls.groups_of(result.rounds) for result in report.results}
     in_groups = frozenset(name for name, found in kinds.items() if found is not None)
-    missing = missing_words(measured(report), list(METRICS)) if verbose else []
+    missing = missing_words(with_numbers(report), list(METRICS)) if verbose else []
     sections: list[tuple[str, Sequence[RenderableType]]] = [
         ("", _head(report, width)),
         ("", [cases_view(report, width, doubtful_cases(report), in_groups)]),
         ("Failures", [*_ended(report, FAILED, width, verbose), *_differences(report, width)]),
         ("Not measured", _ended(report, ("unsupported", "skipped"), width, verbose)),
         ("Targets", _targets(report, width)),
-        ("Noise", [_item(line, width) for line in noise] if measured(report) else []),
+        ("Noise", [_item(line, width) for line in noise] if with_numbers(report) else []),
         ("Notes", [_item(line, width) for line in _notes(report, kinds, most, verbose)]),
         ("Missing figures", [_item(line, width) for line in missing]),
         ("What to try next", [_item(line, width) for line in advice(report)]),
@@ -68,7 +68,7 @@ def doubtful_cases(report: Report) -> frozenset[str]:
     """The measured cases whose p50 is in doubt: a round not steady or invalid, or too wide an interval."""
     return frozenset(
         result.case.id
-        for result in measured(report)
+        for result in with_numbers(report)
         if any(_unsteady(each) or _invalid(each) for each in result.rounds) or _too_wide(report, result)
     )
 
@@ -131,7 +131,7 @@ def _fact(facts: Mapping[str, JsonValue], key: str) -> JsonValue:
 def _run_words(report: Report) -> list[str]:
     """When, how it ended, and what it cost."""
     started = clean(report.started_at[:16].replace("T", " ")) + " UTC"
-    cases = f"{count(len(report.results), 'case')}, {len(measured(report)):,} measured"
+    cases = f"{count(len(report.results), 'case')}, {len(with_numbers(report)):,} measured"
     words = [started, report.status, cases]
     cost = report.cost
     if cost is not None:
@@ -254,7 +254,7 @@ def _number(metric: str, value: float) -> str:
 
 def _noise(report: Report, most: int) -> list[str]:
     """What disturbed which cases, the worst first: flags, warm-ups that never settled, wide intervals."""
-    results = measured(report)
+    results = with_numbers(report)
     total = sum(len(result.rounds) for result in results)
     seen: dict[str, list[tuple[str, str]]] = defaultdict(list)  # kind of flag: its texts and cases
     unsteady: list[str] = []

@@ -19,12 +19,12 @@ from bench.show.words import (
     common_words,
     count,
     half_width,
-    measured,
     mode_words,
     outcome,
     plus_minus,
     reading,
     varied_axes,
+    with_numbers,
 )
 from bench.stats.intervals import FEWEST_PROCESSES, calls_needed
 
@@ -74,7 +74,7 @@ _REASONS = 3  # reasons for missing figures under the table; verbose lists all
 def cases_view(report: Report, width: int, doubtful: frozenset[str], in_groups: frozenset[str]) -> RenderableType:
     """All cases in at most `width` cells, with a legend. `doubtful`, `in_groups`: the ids to mark with `!` and `†`."""
     results = report.results
-    plans = [plan for plan in _PLANS if _has_news(plan, measured(report))]
+    plans = [plan for plan in _PLANS if _has_news(plan, with_numbers(report))]
     columns = _columns(report, plans, width, doubtful, in_groups)
     spans = {i: Span(3, _outcome(result)) for i, result in enumerate(results) if result.status != "ok"}
     grid = lay_out(columns, width, spans)
@@ -250,7 +250,7 @@ def _legend(
     report: Report, plans: Sequence[_Plan], doubtful: frozenset[str], in_groups: frozenset[str], width: int
 ) -> Text:
     """What the signs in this table mean; signs that do not occur are not explained."""
-    results = measured(report)
+    results = with_numbers(report)
     says = []
     if any(half_width(reading(result, "latency.p50_ms")) is not None for result in results):
         says.append("± half of the 95 % interval of the median")

@@ -9,7 +9,7 @@ from statistics import median, stdev
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from bench.ab.selfcheck import Order
+from bench.ab.selfcheck import ArmPlan
 from bench.report.ab import Settings
 from bench.report.selfcheck import Arm, GateRun, SelfCheck
 from bench.show.grid import Column, Portable, flow, lay_out, wrapped
@@ -54,7 +54,7 @@ def _sittings(report: SelfCheck) -> str:
     return f" in {len(report.sittings)} sittings" if len(report.sittings) > 1 else ""
 
 
-def name_of(arm: Arm | Order) -> str:
+def arm_name(arm: Arm | ArmPlan) -> str:
     """What the arm's gates were given."""
     if arm.kind == "slowed":
         return f"slowed by {100 * arm.slowdown:g} %"
@@ -75,7 +75,7 @@ def rate(hits: int, runs: Sequence[object]) -> str:
 def _arms(report: SelfCheck, width: int) -> RenderableType:
     arms = sorted(report.arms, key=lambda arm: (_KINDS.index(arm.kind), arm.slowdown))
     columns = [
-        Column("gates", "", tuple(Text(name_of(arm)) for arm in arms), left=True),
+        Column("gates", "", tuple(Text(arm_name(arm)) for arm in arms), left=True),
         Column("run", "", tuple(Text(str(len(arm.runs))) for arm in arms)),
         *(
             Column(word, "", tuple(Text(str(_verdicts(arm.runs, verdict))) for arm in arms))

@@ -95,7 +95,7 @@ def setting(report: Report, name: str) -> float | None:
     return None if value is None else float(value)
 
 
-def measured(report: Report) -> list[Result]:
+def with_numbers(report: Report) -> list[Result]:
     """The results that have numbers."""
     return [result for result in report.results if result.status == "ok"]
 

@@ -70,7 +70,7 @@ class Seat:
         return cls(**{**data, **nested})
 
 
-class RingEdge(Edge, Protocol):
+class LapsEdge(Edge, Protocol):
     """What turn-taking touches beyond the worker's edge."""
 
     def receive(self, descriptor: int) -> bytes:
@@ -115,7 +115,7 @@ def turns(seats: int, rounds: int, seed: int) -> list[int]:
     return order
 
 
-def take_turns(seat: Seat, edge: RingEdge, emit: Emit) -> None:
+def take_turns(seat: Seat, edge: LapsEdge, emit: Emit) -> None:
     """Measure one case among others. Never raises: a crash becomes a `failed` message, for here that is the feature."""
     phase = "load"
 
@@ -134,7 +134,7 @@ def take_turns(seat: Seat, edge: RingEdge, emit: Emit) -> None:
         say({"event": "failed", "phase": phase, **explain(error, edge)})
 
 
-def _take_turns(seat: Seat, edge: RingEdge, say: Emit) -> None:
+def _take_turns(seat: Seat, edge: LapsEdge, say: Emit) -> None:
     shift = bytearray(seat.padding)  # moves the heap: layouts differ between pairs, not only between interpreters
     if seat.cores:
         edge.pin(seat.cores)
@@ -194,7 +194,7 @@ def _refuse_strays(seat: Seat, opened: OpenedFiles) -> list[str]:
     return refuse_strays(seat.not_from, seat.tree, (tempfile.gettempdir(), *caches), opened.names)
 
 
-def _first_calls(seat: Seat, edge: RingEdge, session: Session, say: Emit, ring: _Ring) -> Timed:
+def _first_calls(seat: Seat, edge: LapsEdge, session: Session, say: Emit, ring: _Ring) -> Timed:
     """The first call, calls until it has settled, and from their median a say in how long turns are."""
     clock, wait = edge.clock, session.wait
     say({"event": "phase", "phase": "first_call"})
@@ -220,7 +220,7 @@ def _first_calls(seat: Seat, edge: RingEdge, session: Session, say: Emit, ring: 
     return Timed(call, restore)
 
 
-def _timed_turns(session: Session, edge: RingEdge, timed: Timed, ring: _Ring) -> array[int]:
+def _timed_turns(session: Session, edge: LapsEdge, timed: Timed, ring: _Ring) -> array[int]:
     """Nanoseconds of one call in each of this seat's turns."""
     clock, wait, call = edge.clock, session.wait, timed.call
     samples = array("q")
@@ -241,7 +241,7 @@ def _timed_turns(session: Session, edge: RingEdge, timed: Timed, ring: _Ring) ->
 class _Ring:
     """The token as one seat sees it. `calls` and `rounds` are known once it has come round a first time."""
 
-    def __init__(self, seat: Seat, edge: RingEdge) -> None:
+    def __init__(self, seat: Seat, edge: LapsEdge) -> None:
         self._seat = seat
         self._edge = edge
         self.calls = 0

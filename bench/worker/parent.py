@@ -32,11 +32,11 @@ import torch
 
 from bench.core import anchors, devices, modes, operators
 from bench.core.accuracy import evaluate
-from bench.core.dataset import read_dataset, sample
+from bench.core.dataset import draw, read_dataset
 from bench.core.imports import clash
 from bench.core.outputs import look, tensors_of
 from bench.core.sample import Sample
-from bench.core.sample import sample as sample_answer
+from bench.core.sample import sample_of as sample_answer
 from bench.core.session import InferenceSession
 from bench.core.slowdown import slowed
 from bench.core.torchvision_ops import extension_loads, import_torchvision
@@ -44,7 +44,7 @@ from bench.errors import CaseError
 from bench.plan.case import Accuracy
 from bench.worker.clock import monotonic
 from bench.worker.laps import Seat, take_turns
-from bench.worker.solo import Call, Emit, Request, Session, measure
+from bench.worker.solo import Call, Emit, Request, Session, measure_solo
 
 _PR_SET_PDEATHSIG = 1
 _ANSWERS = 4  # a model that keeps state or samples shows it within so many calls
@@ -110,7 +110,7 @@ class TorchEdge:
         assert isinstance(session, InferenceSession)
         classes = session.classes()
         found = read_dataset(Path(accuracy.data), classes, session.labels(classes), accuracy.class_order)
-        tally = evaluate(session, sample(found.examples, accuracy.limit, accuracy.seeds))
+        tally = evaluate(session, draw(found.examples, accuracy.limit, accuracy.seeds))
         kept = ("images", "unreadable", "top1", "top5", "classes", "seconds")
         return {**{name: getattr(tally, name) for name in kept}, "notes": [*found.notes, *tally.errors]}
 
@@ -125,7 +125,7 @@ class TorchEdge:
         return None if hidden is None else ("failed", hidden)
 
 
-class RingEdge(TorchEdge):
+class TorchLapsEdge(TorchEdge):
     """The real edge of a process among others: pipes, CPUs, and torch's profiler."""
 
     def receive(self, descriptor: int) -> bytes:
@@ -152,8 +152,8 @@ class RingEdge(TorchEdge):
         return slowed(call, session.wait, session.device, share)
 
     def counts(self, session: Session, call: Call) -> dict[str, Any]:
-        """The fields of a core.operators.Counted."""
-        return vars(operators.count(call, session.wait, session.device))
+        """The fields of a core.operators.OperatorCounts."""
+        return vars(operators.count_operators(call, session.wait, session.device))
 
     def output(self, session: Session) -> dict[str, Any]:
         """Samples of what the model answers, now and in the next calls (`again`).
@@ -216,7 +216,7 @@ def _can_fork(request: Mapping[str, Any]) -> bool:
 
 def _take_turns(data: Mapping[str, Any], out: IO[str]) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # the model gets an empty standard input
-    take_turns(Seat.from_json(data), RingEdge(-1), _teller(out))
+    take_turns(Seat.from_json(data), TorchLapsEdge(-1), _teller(out))
 
 
 def _in_children(jobs: Sequence[Callable[[], None]], out: IO[str], folder: str) -> None:
@@ -277,7 +277,7 @@ def _answer(request: Mapping[str, Any], out: IO[str]) -> None:
     release = os.dup(0)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     if request["do"] == "measure":
-        measure(Request.from_json(request["request"]), TorchEdge(release), _teller(out))
+        measure_solo(Request.from_json(request["request"]), TorchEdge(release), _teller(out))
     else:
         _say(out, {"event": "probed", **_probe(bool(request.get("compute")), bool(request.get("anchors")))})
 

@@ -122,7 +122,7 @@ class Edge(Protocol):
         """The status and the advice of an error that means more than "failed"; else None."""
 
 
-def measure(request: Request, edge: Edge, emit: Emit) -> None:
+def measure_solo(request: Request, edge: Edge, emit: Emit) -> None:
     """Measure one case once. Never raises: a crash becomes a `failed` message, for here that is the feature."""
     phase = "load"
 

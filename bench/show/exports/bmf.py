@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 
 from bench.report.run import Reading
-from bench.show.exports.record import Outcome, Record
+from bench.show.exports.record import ExportRecord, Outcome
 from bench.show.exports.spelling import figures, one_line
 
 _BUILT_IN = {"latency.p50_ms": ("latency", 1e6), "throughput.items_per_s": ("throughput", 1.0)}
 
 
-def text(record: Record) -> str:
+def text(record: ExportRecord) -> str:
     """The record's figures; a case without any is left out."""
     measured = {one_line(each.case): _measures(each) for each in record.outcomes}
     return json.dumps({case: measures for case, measures in measured.items() if measures}, indent=2) + "\n"

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from bench.metrics import METRICS
 from bench.report.ab import Ratio
 from bench.report.run import Reading
-from bench.show.exports.record import Outcome, Record
+from bench.show.exports.record import ExportRecord, Outcome
 from bench.show.exports.spelling import axis_text, csv_cell
 
 AXES = ("model", "device", "batch_size", "mode", "precision", "channels_last", "threads")
@@ -23,7 +23,7 @@ HEADER = (
 )
 
 
-def text(record: Record) -> str:
+def text(record: ExportRecord) -> str:
     """The record as CSV (RFC 4180, with line feeds) under one line of headings."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -33,7 +33,7 @@ def text(record: Record) -> str:
     return stream.getvalue()
 
 
-def _lines(record: Record, outcome: Outcome) -> Iterator[list[str]]:
+def _lines(record: ExportRecord, outcome: Outcome) -> Iterator[list[str]]:
     before = [
         record.kind,
         *map(csv_cell, (record.suite, record.host, record.started_at, outcome.case)),

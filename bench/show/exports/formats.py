@@ -15,9 +15,9 @@ from bench.show.exports import (
     openmetrics,
     pytest_benchmark,
 )
-from bench.show.exports.record import Record
+from bench.show.exports.record import ExportRecord
 
-FORMATS: dict[str, Callable[[Record], str]] = {
+FORMATS: dict[str, Callable[[ExportRecord], str]] = {
     "junit": junit.text,
     "github-summary": github_summary.text,
     "github-annotations": github_annotations.text,

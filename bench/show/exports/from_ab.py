@@ -9,10 +9,10 @@ from bench.report.ab import AbCase, AbReport, AbVerdict, OperatorChange, PairRec
 from bench.report.run import Reading
 from bench.show.ab import output_words
 from bench.show.exports.from_run import failure_text
-from bench.show.exports.record import Outcome, Record, Word, known_git
+from bench.show.exports.record import ExportRecord, ExportWord, Outcome, known_git
 from bench.worker.laps import UNCOUNTED_ROUNDS
 
-_WORDS: dict[AbVerdict, Word] = {
+_WORDS: dict[AbVerdict, ExportWord] = {
     "pass": "passed",
     "fail": "failed",
     "inconclusive": "skipped",
@@ -22,7 +22,7 @@ _WORDS: dict[AbVerdict, Word] = {
 }
 
 
-def of_ab(report: AbReport) -> Record:
+def of_ab(report: AbReport) -> ExportRecord:
     """One outcome a case, in the report's order."""
     hosts = dict.fromkeys(environment.host for environment in report.environments.values())
     notes = [*report.noise, *report.notes]
@@ -30,7 +30,7 @@ def of_ab(report: AbReport) -> Record:
         notes.insert(0, "this machine is not fair: the baseline differs from a second baseline")
     if report.status == "interrupted":
         notes.insert(0, "interrupted: this is what was known by then")
-    return Record(
+    return ExportRecord(
         kind="ab",
         suite=report.suite,
         title=f"{report.candidate.label} against {report.baseline.label}",

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.judge.compare import Compared, Comparison, Pair, Word
-from bench.judge.sides import Side
+from bench.judge.compare import Against, Compared, CompareWord, Comparison
+from bench.judge.sides import ReportSide
 from bench.metrics import with_unit
 from bench.report.run import Reading, Report
 from bench.show.exports import record
 from bench.show.exports.from_run import samples_s, seconds
-from bench.show.exports.record import Outcome, Record
+from bench.show.exports.record import ExportRecord, Outcome
 
-_VERDICTS: dict[Word, record.Word] = {
+_VERDICTS: dict[CompareWord, record.ExportWord] = {
     "slower": "failed",
     "worse": "failed",
     "failed": "error",
@@ -28,7 +28,7 @@ _VERDICTS: dict[Word, record.Word] = {
 }  # the worst first
 
 
-def of_comparison(comparison: Comparison, others: Sequence[Report]) -> Record:
+def of_comparison(comparison: Comparison, others: Sequence[Report]) -> ExportRecord:
     """The outcomes of every report in `others`, which are those that the comparison's pairs are of, in order.
 
     Figures are the new side's, computed anew; samples and seconds come from `others`. A comparison fails nothing
@@ -41,7 +41,7 @@ def of_comparison(comparison: Comparison, others: Sequence[Report]) -> Record:
     )
     last = comparison.pairs[-1].new
     words = {each.word for each in outcomes}
-    return Record(
+    return ExportRecord(
         kind="compare",
         suite=last.suite,
         title=f"{', '.join(pair.new.name for pair in comparison.pairs)} against {comparison.base.name}",
@@ -55,7 +55,7 @@ def of_comparison(comparison: Comparison, others: Sequence[Report]) -> Record:
     )
 
 
-def git_of(side: Side) -> dict[str, str | bool]:
+def git_of(side: ReportSide) -> dict[str, str | bool]:
     """What is known of the code of a side."""
     return {} if side.commit is None else {"commit": side.commit, "dirty": side.dirty}
 
@@ -71,7 +71,7 @@ def _by_case(rows: Sequence[Compared]) -> list[list[Compared]]:
     return list(found.values())
 
 
-def _outcome(pair: Pair, rows: Sequence[Compared], report: Report, several: bool) -> Outcome:
+def _outcome(pair: Against, rows: Sequence[Compared], report: Report, several: bool) -> Outcome:
     order = list(_VERDICTS)
     worst = min(rows, key=lambda row: order.index(row.verdict))
     result = next((each for each in report.results if each.case.id == worst.case.id), None)

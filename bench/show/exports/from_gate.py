@@ -9,10 +9,10 @@ from bench.report.run import Report, TargetVerdict, Verdict
 from bench.show.exports import record
 from bench.show.exports.from_compare import figure, git_of
 from bench.show.exports.from_run import samples_s, seconds, target_sentence
-from bench.show.exports.record import Outcome, Record
+from bench.show.exports.record import ExportRecord, Outcome
 from bench.show.words import count, duration
 
-_VERDICTS: dict[GateVerdict | Verdict, record.Word] = {
+_VERDICTS: dict[GateVerdict | Verdict, record.ExportWord] = {
     "regression": "failed",
     "missed": "failed",
     "failed": "error",
@@ -26,13 +26,13 @@ _VERDICTS: dict[GateVerdict | Verdict, record.Word] = {
 }  # the worst first
 
 
-def of_gate(gate: Gate, candidate: Report) -> Record:
+def of_gate(gate: Gate, candidate: Report) -> ExportRecord:
     """One outcome a case of either side, the baseline's first. Figures are the candidate's, computed anew."""
     cases: dict[str, list[Check]] = {}
     for check in gate.checks:
         cases.setdefault(check.case.id, []).append(check)
     blocking = [f"{each.key}: {each.says}" for each in gate.differences if each.blocks]
-    return Record(
+    return ExportRecord(
         kind="gate",
         suite=gate.candidate.suite,
         title=f"{gate.candidate.name} against {gate.baseline.name}",

@@ -7,19 +7,19 @@ from collections.abc import Mapping, Sequence
 from bench.judge.targets import AGAINST_EAGER
 from bench.metrics import METRICS, format_value, with_unit
 from bench.report.run import FAILED, Failure, Reading, Report, Result, TargetVerdict
-from bench.show.exports.record import Outcome, Record, Word, known_git
+from bench.show.exports.record import ExportRecord, ExportWord, Outcome, known_git
 from bench.show.words import outcome
 
 _OPEN = ("inconclusive", "unavailable")
 
 
-def of_report(report: Report) -> Record:
+def of_report(report: Report) -> ExportRecord:
     """One outcome a result, in the report's order. Figures are the report's own; samples are all its rounds'."""
     hosts = dict.fromkeys(environment.host for environment in report.environments.values())
     notes = tuple(report.notes)
     if report.status == "interrupted":
         notes = ("interrupted: this is what was known by then", *notes)
-    return Record(
+    return ExportRecord(
         kind="run",
         suite=report.suite.name,
         title=report.suite.name + (f": {report.suite.description}" if report.suite.description else ""),
@@ -59,7 +59,7 @@ def _outcome(report: Report, result: Result) -> Outcome:
     )
 
 
-def _ended(result: Result, targets: Sequence[TargetVerdict]) -> tuple[Word, str, str]:
+def _ended(result: Result, targets: Sequence[TargetVerdict]) -> tuple[ExportWord, str, str]:
     """Verdict, word and message of one case."""
     if result.status != "ok":
         message = outcome(result.status, result.failure)

@@ -9,23 +9,23 @@ import json
 
 from bench.metrics import Better, format_value
 from bench.report.run import Reading
-from bench.show.exports.record import Outcome, Record
+from bench.show.exports.record import ExportRecord, Outcome
 from bench.show.exports.spelling import figures, one_line
 
 _OF_THE_MACHINE = {"cpu.other_cores", "gpu.temperature_c"}
 
 
-def smaller_text(record: Record) -> str:
+def smaller_text(record: ExportRecord) -> str:
     """Every figure of which less is better."""
     return _text(record, "lower")
 
 
-def bigger_text(record: Record) -> str:
+def bigger_text(record: ExportRecord) -> str:
     """Every figure of which more is better."""
     return _text(record, "higher")
 
 
-def _text(record: Record, better: Better) -> str:
+def _text(record: ExportRecord, better: Better) -> str:
     entries = [
         _entry(outcome, metric.key, metric.unit, reading, value)
         for outcome in record.outcomes

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-from bench.show.exports.record import Record, Word
+from bench.show.exports.record import ExportRecord, ExportWord
 from bench.show.exports.spelling import one_line, plain, shortened, tally, worst_first
 
 MOST = 10
 _LONGEST = 4000  # characters of one message; an annotation is a paragraph, not a log
 Level = Literal["error", "warning", "notice"]
-_LEVELS: dict[Word, Level] = {"failed": "error", "error": "error", "skipped": "warning"}
+_LEVELS: dict[ExportWord, Level] = {"failed": "error", "error": "error", "skipped": "warning"}
 
 
-def text(record: Record) -> str:
+def text(record: ExportRecord) -> str:
     """At most `MOST` lines; a step prints them on its standard output. Passed cases have none."""
     bad = [each for each in worst_first(record.outcomes) if each.verdict != "passed"]
     shown = bad[: MOST - 1]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from bench.show.exports.markdown import page
-from bench.show.exports.record import Record
+from bench.show.exports.record import ExportRecord
 
 LIMIT = 1_000_000  # bytes; over 1024 kB a step, GitHub drops the whole summary
 _LONGEST_DETAIL = 20_000  # characters
 
 
-def text(record: Record, room: int = LIMIT) -> str:
+def text(record: ExportRecord, room: int = LIMIT) -> str:
     """The record in at most `room` bytes, less where the step's summary holds something already."""
     return page(record, room, _LONGEST_DETAIL)

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
-from bench.show.exports.record import Outcome, Record
+from bench.show.exports.record import ExportRecord, Outcome
 from bench.show.exports.spelling import axis_text, figures, one_line, plain
 
 _TAGS = {"failed": "failure", "error": "error", "skipped": "skipped"}
 
 
-def text(record: Record) -> str:
+def text(record: ExportRecord) -> str:
     """The record as one testsuite."""
     suites = ET.Element("testsuites", {"name": f"bench {record.kind}", **_counts(record.outcomes)})
     described = {"name": one_line(record.suite), **_counts(record.outcomes)}
@@ -50,7 +50,7 @@ def _time(seconds: float) -> dict[str, str]:
     return {"time": f"{seconds:.3f}"} if seconds > 0 else {}
 
 
-def _case(record: Record, outcome: Outcome) -> ET.Element:
+def _case(record: ExportRecord, outcome: Outcome) -> ET.Element:
     name, group = one_line(outcome.case), f"bench.{one_line(record.suite)}"
     case = ET.Element("testcase", {"classname": group, "name": name, **_time(outcome.seconds)})
     properties = ET.SubElement(case, "properties")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from bench.metrics import format_value, with_unit
 from bench.report.ab import Ratio
-from bench.show.exports.record import Outcome, Record
+from bench.show.exports.record import ExportRecord, Outcome
 from bench.show.exports.spelling import MARKS, one_line, plain, shortened, tally, worst_first
 from bench.show.words import count
 
@@ -24,7 +24,7 @@ _LAST_LINE = 300  # bytes that the line about what was cut may take
 _ACTIVE = re.compile(r"[^\w ,;()=–…×≤≥%]|_")  # what Markdown may take for its own
 
 
-def text(record: Record) -> str:
+def text(record: ExportRecord) -> str:
     """A comment under 64 kB. Its first line is a mark by which a bot finds the comment it is to replace."""
     slug = re.sub(r"[^A-Za-z0-9]+", "-", shortened(record.suite, _LONGEST_NAME)).strip("-")
     mark = f"<!-- bench {record.kind} {slug} -->\n"
@@ -40,7 +40,7 @@ class _Section:
     blocks: Sequence[str]
 
 
-def page(record: Record, room: int, longest_detail: int) -> str:
+def page(record: ExportRecord, room: int, longest_detail: int) -> str:
     """The record in at most `room` bytes of UTF-8, or as much as the verdict takes; each detail at most so long."""
     head = _head(record)
     outcomes = worst_first(record.outcomes)
@@ -107,7 +107,7 @@ def _ratio(ratio: Ratio | None) -> str:
     return f"{ratio.value:.3f}×{ends}"
 
 
-def _head(record: Record) -> str:
+def _head(record: ExportRecord) -> str:
     """The verdict, and how many cases it stands on."""
     mark = "✗" if record.failed else "✓" if all(each.verdict == "passed" for each in record.outcomes) else "–"
     verdict = _ACTIVE.sub(lambda found: f"&#{ord(found.group())};", shortened(one_line(record.verdict), 60))

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 
 from bench.metrics import METRICS, Metric
-from bench.show.exports.record import Outcome, Record
+from bench.show.exports.record import ExportRecord, Outcome
 from bench.show.exports.spelling import axis_text, figures, plain
 
 # Unit of the metrics table: how its key ends, how a base unit's name ends, and the factor between them.
@@ -29,7 +29,7 @@ _BASE: dict[str, tuple[str, str, float]] = {
 }
 
 
-def text(record: Record) -> str:
+def text(record: ExportRecord) -> str:
     """The record as families of gauges, closed by `# EOF`."""
     lines = []
     for metric in METRICS.values():
@@ -66,7 +66,7 @@ def _gauge(name: str, about: str, samples: Iterable[tuple[str, float]]) -> list[
     return [f"# HELP {name} {_escaped(about)}", f"# TYPE {name} gauge", *lines] if lines else []
 
 
-def _labels(record: Record, outcome: Outcome, **more: str) -> str:
+def _labels(record: ExportRecord, outcome: Outcome, **more: str) -> str:
     named = {"suite": record.suite, "case": outcome.case}
     named |= {re.sub(r"\W", "_", axis, flags=re.ASCII): axis_text(value) for axis, value in outcome.axes.items()}
     pairs = (f'{name}="{_escaped(value)}"' for name, value in (named | more).items() if value)

@@ -10,13 +10,13 @@ import json
 import statistics
 from collections.abc import Sequence
 
-from bench.show.exports.record import Outcome, Record
+from bench.show.exports.record import ExportRecord, Outcome
 from bench.show.exports.spelling import axis_text, one_line
 
 _WRITTEN_AS = "5.3.1"  # the version of pytest-benchmark whose fields these are
 
 
-def text(record: Record) -> str:
+def text(record: ExportRecord) -> str:
     """The record's samples with the statistics that pytest-benchmark computes."""
     document = {
         "machine_info": {"node": one_line(record.host)} if record.host else {},
@@ -28,7 +28,7 @@ def text(record: Record) -> str:
     return json.dumps(document, indent=1) + "\n"
 
 
-def _benchmark(record: Record, outcome: Outcome) -> dict[str, object]:
+def _benchmark(record: ExportRecord, outcome: Outcome) -> dict[str, object]:
     name = one_line(outcome.case)
     return {
         "group": None,

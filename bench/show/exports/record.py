@@ -13,7 +13,7 @@ from bench.report.ab import Ratio
 from bench.report.run import Reading
 
 Kind = Literal["run", "compare", "gate", "ab"]
-Word = Literal["passed", "failed", "error", "skipped"]
+ExportWord = Literal["passed", "failed", "error", "skipped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Outcome:
 
     case: str
     axes: Mapping[str, object]
-    verdict: Word
+    verdict: ExportWord
     word: str
     message: str = ""
     detail: str = ""
@@ -39,7 +39,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class ExportRecord:
     """One command's result. `verdict` is its overall word; `failed` is True where the command's exit code is 1 or 3.
 
     git: commit, branch and dirty of what was measured, of the newest side; what is not known is left out.

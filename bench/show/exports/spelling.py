@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator
 
 from bench.metrics import METRICS, Metric
 from bench.report.run import Reading
-from bench.show.exports.record import Outcome, Record, Word
+from bench.show.exports.record import ExportRecord, ExportWord, Outcome
 from bench.show.words import clean
 
 # The worst first, as a person reads them.
-VERDICTS: tuple[Word, ...] = ("failed", "error", "skipped", "passed")
-MARKS: dict[Word, str] = {"failed": "✗", "error": "✗", "skipped": "–", "passed": "✓"}
+VERDICTS: tuple[ExportWord, ...] = ("failed", "error", "skipped", "passed")
+MARKS: dict[ExportWord, str] = {"failed": "✗", "error": "✗", "skipped": "–", "passed": "✓"}
 # A spreadsheet takes a cell that begins so for a formula and computes it.
 _FORMULA = ("=", "+", "-", "@")
 # What XML 1.0 and UTF-8 cannot hold, and what turns the direction of the text around it.
@@ -56,7 +56,7 @@ def worst_first(outcomes: Iterable[Outcome]) -> list[Outcome]:
     )
 
 
-def tally(record: Record) -> str:
+def tally(record: ExportRecord) -> str:
     """`1 failed, 2 errors, 6 passed`: how many outcomes of each kind, those that there are."""
     counted = Counter(each.verdict for each in record.outcomes)
     words = [
