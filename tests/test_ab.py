@@ -115,7 +115,7 @@ def test_a_side_that_crashes_is_a_verdict_that_names_it(repository: Path) -> Non
     done = ab(repository, "--candidate-env", "CRASH=1", "-o", "ab.json")
     assert done.returncode == 3, done.stderr
     read = report(repository)
-    assert read["verdict"] == "failed"
+    assert read["verdict"] == "error"
     failure = read["cases"][0]["failure"]
     assert (failure["side"], failure["status"], failure["signal"]) == ("candidate", "crashed", "SIGABRT")
     assert "Traceback" not in done.stderr
@@ -130,8 +130,8 @@ def test_a_side_that_crashes_is_a_verdict_that_names_it(repository: Path) -> Non
         (("--candidate-set", "mode=compil"), "unknown mode"),
         (("--candidate-set", "model=resnet19"), "unknown model 'resnet19'"),
         (("--baseline-env", "NOVALUE"), "NAME=VALUE"),
-        (("--fail-over", "1%", "--ignore", "1%"), "above --ignore"),
-        (("--fail-over", "much"), "no share"),
+        (("--catch", "1%", "--ignore", "1%"), "above --ignore"),
+        (("--catch", "much"), "no share"),
         (("--export", "junti=x"), "junit"),
         (("-k", "resnet"), "selects none"),
         (("-o", "suite.toml/ab.json"), "cannot write"),

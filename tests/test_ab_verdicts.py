@@ -186,7 +186,7 @@ def test_a_fault_of_ours_in_judging_a_case_is_that_cases_own(ab: Ab, capsys: pyt
     code, report = ab(World(outputs=(nonsense, nonsense)))
     assert code == 3
     (case,) = report["cases"]
-    assert (case["verdict"], len(case["pairs"]) > 0) == ("failed", True)
+    assert (case["verdict"], len(case["pairs"]) > 0) == ("error", True)
     assert "a fault in bench" in case["why"]
     assert "a fault in bench" in capsys.readouterr().out
 

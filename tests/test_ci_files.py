@@ -86,7 +86,7 @@ def test_every_option_that_the_files_give_to_a_command_is_one_of_its_options(nam
 def test_the_files_do_call_bench_ab_with_its_options() -> None:
     found = {where: named_options(arguments) for where, name, arguments in calls() if name == "ab"}
     assert {"action.yml", "gitlab-ci.yml", "gating-ci.md"} <= found.keys()
-    assert {"--suite", "--baseline-ref", "--fail-over", "--ignore", "--export"} <= found["action.yml"]
+    assert {"--suite", "--baseline-ref", "--catch", "--ignore", "--export"} <= found["action.yml"]
 
 
 def test_options_that_the_page_names_alone_belong_to_some_command() -> None:
@@ -352,7 +352,7 @@ def test_inputs_reach_bench_word_for_word_and_nothing_in_them_is_run(repository:
     context = {
         **pull_request(repository),
         "inputs.suite": "a suite $(touch pwned).toml",
-        "inputs.fail-over": "5%; touch pwned",
+        "inputs.catch": "5%; touch pwned",
         "inputs.max-minutes": "`touch pwned`",
         "inputs.args": "-k 'resnet50 and not compile'\n--strict  --seed $(touch pwned) *\n",
         "inputs.comment-file": "my comment.md",
@@ -361,7 +361,7 @@ def test_inputs_reach_bench_word_for_word_and_nothing_in_them_is_run(repository:
     report = done.outputs["report"]
     assert done.arguments == [
         *("ab", "--suite", "a suite $(touch pwned).toml", "--baseline-ref", repository.base),
-        *("--fail-over", "5%; touch pwned", "--ignore", "1%", "--max-minutes", "`touch pwned`"),
+        *("--catch", "5%; touch pwned", "--ignore", "1%", "--max-minutes", "`touch pwned`"),
         *("-k", "resnet50 and not compile", "--strict", "--seed", "$(touch", "pwned)", "*"),
         *("--export", f"github-summary={tmp_path / 'github_step_summary'}", "--export", "github-annotations=-"),
         *("--export", "markdown=my comment.md", "-o", report),
@@ -378,7 +378,7 @@ def test_an_input_left_empty_leaves_its_option_away(repository: Repository, tmp_
     assert f"markdown={done.outputs['comment']}" in done.arguments
 
 
-@pytest.mark.parametrize(("verdict", "code"), [("pass", 0), ("fail", 1), ("failed", 3), ("inconclusive", 4), ("", 2)])
+@pytest.mark.parametrize(("verdict", "code"), [("pass", 0), ("fail", 1), ("error", 3), ("inconclusive", 4), ("", 2)])
 def test_the_verdict_becomes_an_output_and_the_exit_code_that_of_the_step(
     repository: Repository, tmp_path: Path, verdict: str, code: int
 ) -> None:

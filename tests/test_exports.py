@@ -129,12 +129,12 @@ def an_ab_report() -> AbReport:
     failure = SideFailure(phase="load", type="OSError", message="no file", side="candidate", status="failed")
     shared = {"memory": unknown, "seconds": 6.0}
     cases = []
-    for verdict, batch in (("pass", 1), ("fail", 2), ("inconclusive", 4), ("failed", 8)):
+    for verdict, batch in (("pass", 1), ("fail", 2), ("inconclusive", 4), ("error", 8)):
         case = Case("resnet50", batch_size=batch)
         both = {"baseline": case_record(case), "candidate": case_record(case), "case": case.id}
-        measured = {"ratio": unknown, "failure": failure} if verdict == "failed" else {"ratio": ratio, "pairs": pairs}
+        measured = {"ratio": unknown, "failure": failure} if verdict == "error" else {"ratio": ratio, "pairs": pairs}
         cases.append(AbCase(**both, **shared, **measured, verdict=verdict, why=f"it is {verdict}"))
-    numbers = {"fail_over": 0.03, "ignore": 0.01, "alpha_fail": 0.01, "alpha_pass": 0.05, "turn_ms": 5.0, "seed": 0}
+    numbers = {"catch": 0.03, "ignore": 0.01, "alpha_fail": 0.01, "alpha_pass": 0.05, "turn_ms": 5.0, "seed": 0}
     limits = {"first_pairs": 6, "max_pairs": 20, "max_minutes": None, "null_arm": False, "judge_counts": False}
     return AbReport(
         **{"generator": Generator(name="bench", version="0.1.0"), "run_id": "ab", "suite": "cpu", "status": "complete"},
@@ -212,7 +212,7 @@ def test_an_interrupted_run_says_so() -> None:
 def test_a_against_b_has_the_candidates_figures_and_the_ratio() -> None:
     record = of_ab(an_ab_report())
     assert [each.verdict for each in record.outcomes] == ["passed", "failed", "skipped", "error"]
-    assert [each.word for each in record.outcomes] == ["pass", "fail", "inconclusive", "failed"]
+    assert [each.word for each in record.outcomes] == ["pass", "fail", "inconclusive", "error"]
     first, last = record.outcomes[0], record.outcomes[-1]
     assert first.readings["latency.p50_ms"].value == 12.0
     assert first.readings["latency.p50_ms"].n == 3

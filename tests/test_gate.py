@@ -210,8 +210,8 @@ def test_few_or_unsteady_processes_are_inconclusive_with_the_reason() -> None:
 
 def test_eager_has_no_compile_metric_to_judge_also_under_strict(tmp_path: Path, run: Run) -> None:
     paths = two(tmp_path, [result_near(EAGER, 20.0)], [result_near(EAGER, 20.0)])
-    code, out, _ = run("gate", "--strict", "--fail-over", "compile.graph_breaks:0", "--baseline", *paths)
-    assert code == 0 and "compile.graph_breaks:0" in out
+    code, out, _ = run("gate", "--strict", "--limit", "compile.graph_breaks:0", "--baseline", *paths)
+    assert code == 0 and "Limit: compile.graph_breaks no worse" in out
 
 
 def test_a_crash_on_both_sides_was_not_judged_and_what_neither_can_do_is_nothing_to_judge() -> None:
@@ -370,7 +370,7 @@ def test_wrong_usage_is_said(tmp_path: Path, run: Run) -> None:
     path = stored(tmp_path, "a.json", report_of(result_near(EAGER, 20.0)))
     other = stored(tmp_path, "b.json", report_of(result_near(Case("vgg11"), 20.0)))
     assert "no case in common" in run("gate", "--baseline", path, other)[2]
-    code, _, err = run("gate", "--baseline", path, path, "--fail-over", "x:5%")
+    code, _, err = run("gate", "--baseline", path, path, "--limit", "x:5%")
     assert code == 2 and "there is no metric 'x'" in err
     assert run("gate", "--baseline", "none.json", path)[0] == 2
     assert run("gate", "--baseline", "-", "-")[0] == 2

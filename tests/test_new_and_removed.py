@@ -91,13 +91,13 @@ def test_an_option_that_a_change_adds_is_new_where_the_older_code_has_no_such_op
 
 def test_a_case_of_the_commits_own_suite_that_it_cannot_load_has_failed(ab: Ab) -> None:
     code, report = ab(World(breaks={"baseline": NO_FRESH}), suite(*NEW), suite(*NEW))
-    assert (code, verdicts(report)) == (3, {"net": "pass", "fresh": "failed"})
+    assert (code, verdicts(report)) == (3, {"net": "pass", "fresh": "error"})
 
 
 def test_a_new_case_that_the_candidate_cannot_run_has_failed(ab: Ab) -> None:
     world = World(breaks={"baseline": NO_FRESH, "candidate": {"fresh": "ValueError"}})
     code, report = ab(world, suite(*OLD), suite(*NEW))
-    assert (code, verdicts(report)) == (3, {"net": "pass", "fresh": "failed"})
+    assert (code, verdicts(report)) == (3, {"net": "pass", "fresh": "error"})
     assert report["cases"][1]["failure"]["side"] == "candidate"
 
 
@@ -143,7 +143,7 @@ def test_a_file_that_git_ignores_makes_no_case_new(ab: Ab) -> None:
     Path("built.py").write_text("")
     Path(".gitignore").write_text("built.py\n")
     code, report = ab(world, None, suite(*NEW))
-    assert (code, verdicts(report)) == (3, {"net": "pass", "fresh": "failed"})
+    assert (code, verdicts(report)) == (3, {"net": "pass", "fresh": "error"})
     failure = report["cases"][1]["failure"]
     assert failure["message"] == "built is in the working tree (built.py) but not in HEAD: git ignores it"
     assert "--baseline-python" in failure["advice"]

@@ -44,12 +44,12 @@ def test_a_candidate_within_what_is_ignored_is_not_failed(spread: float, slowdow
 
 
 @pytest.mark.parametrize(("slowdown", "spread"), [(0.03, 0.01), (0.05, 0.015), (0.05, 0.02)])
-def test_a_slowdown_of_fail_over_or_more_is_caught(slowdown: float, spread: float) -> None:
+def test_a_slowdown_of_catch_or_more_is_caught(slowdown: float, spread: float) -> None:
     draw = np.random.default_rng(2)
     assert [gate(slowdown, spread, draw, Rule()) for _ in range(150)].count("fail") >= 141
 
 
-def test_a_slowdown_of_exactly_fail_over_hardly_ever_passes_whatever_the_noise() -> None:
+def test_a_slowdown_of_exactly_catch_hardly_ever_passes_whatever_the_noise() -> None:
     draw = np.random.default_rng(3)
     for spread in (0.01, 0.03, 0.08):
         assert [gate(0.03, spread, draw, Rule()) for _ in range(100)].count("pass") <= 5

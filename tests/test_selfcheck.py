@@ -204,7 +204,7 @@ def test_without_another_place_a_result_is_gone_on_with_where_it_lies() -> None:
     ("arguments", "says"),
     [
         (["--model", "resnet34"], "the case is resnet34-cpu-b1-eager-t1 here"),
-        (["--fail-over", "5%"], "fail_over is 0.05 here, 0.03 there"),
+        (["--catch", "5%"], "catch is 0.05 here, 0.03 there"),
         (["--machine", "another"], "host: another here"),
         (["--runs", "2"], "in the result already"),
         (["--suite", "smoke"], "has no meaning with --suite"),

@@ -72,7 +72,7 @@ def _side(header: Header, name: str, difference: SideOptions) -> SideRecord:
 def settings_of(rule: Rule, plan: PairPlan, max_seconds: float | None, *, judge_counts: bool, seed: int) -> Settings:
     """What a run was asked to hold."""
     return Settings(
-        fail_over=rule.fail_over,
+        catch=rule.catch,
         ignore=rule.ignore,
         alpha_fail=rule.alpha_fail,
         alpha_pass=rule.alpha_pass,

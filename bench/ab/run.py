@@ -76,11 +76,11 @@ class CaseKnown:
 
 
 @dataclass(frozen=True)
-class Tick:
+class Idle:
     """Nothing new; half a second has passed."""
 
 
-Event = Started | AtWork | PairDone | CaseKnown | Tick
+Event = Started | AtWork | PairDone | CaseKnown | Idle
 
 
 @dataclass
@@ -291,7 +291,7 @@ def _at_work(
         if message["event"] == "phase":
             yield AtWork(case, stage, number, planned, message["role"], message["phase"])
         elif message["event"] == "tick":
-            yield Tick()
+            yield Idle()
 
 
 def judge_p(seen: CaseSeen, rule: judge.Rule) -> float:

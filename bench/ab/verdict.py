@@ -128,7 +128,7 @@ def judge_case(seen: CaseSeen, rule: judge.Rule, p_confirm: float | None, interr
         return _judged(seen, rule, p_confirm, interrupted)
     except (ValueError, TypeError, LookupError, ArithmeticError) as error:  # bench's own fault costs this case alone
         why = f"a fault in bench, not in your suite; please report it: {type(error).__name__}: {error}"
-        return _unjudged(seen.name, _records(seen), "failed", why).model_copy(
+        return _unjudged(seen.name, _records(seen), "error", why).model_copy(
             update={"pairs": list(seen.pairs), "seconds": seen.seconds}
         )
 
@@ -285,7 +285,7 @@ def _decide(
 def _decide_over(seen: CaseSeen) -> tuple[str, str]:
     """Of a case in which there is nothing to compare."""
     if seen.failure is not None:
-        status = "inconclusive" if seen.failure.status == "unsupported" else "failed"
+        status = "inconclusive" if seen.failure.status == "unsupported" else "error"
         return status, f"the {seen.failure.side} {seen.failure.status.replace('_', ' ')}: {seen.failure.message}"
     if seen.absent is not None:
         return ("new" if seen.absent.side == "baseline" else "removed"), _absent_words(seen, seen.absent)
@@ -320,7 +320,7 @@ def _one_line(text: str) -> str:
 
 
 def _pass_words(finding: judge.Finding, rule: judge.Rule) -> str:
-    limit = f"a slowdown of {_percent(rule.fail_over, plus=False)} is ruled out"
+    limit = f"a slowdown of {_percent(rule.catch, plus=False)} is ruled out"
     low = finding.ratio.low
     if low is not None and low > 1:
         return f"{limit}; it is slower, but within what is tolerated"
@@ -351,9 +351,7 @@ def _percent(share: float, plus: bool = True) -> str:
 def overall(cases: Sequence[AbCase]) -> Any:
     """The run's verdict: the worst of its cases'. What one side alone has decides only where nothing was compared."""
     words = {each.verdict for each in cases}
-    return next(
-        (word for word in ("fail", "failed", "inconclusive", "pass", "new", "removed") if word in words), "pass"
-    )
+    return next((word for word in ("fail", "error", "inconclusive", "pass", "new", "removed") if word in words), "pass")
 
 
 def overall_null_arm(cases: Sequence[AbCase], rule: judge.Rule) -> NullArm | None:

@@ -31,7 +31,7 @@ from bench.errors import LaunchError, OutputError, UsageError
 @click.option("-s", "--suite", "suite_name", required=True, metavar="SUITE", help="A TOML file, or a suite's name.")
 @click.option("-k", "expression", metavar="EXPR", help="Only cases whose id matches, e.g. 'resnet50 and not compile'.")
 @side_options
-@click.option("--fail-over", type=Percent(), default="3%", show_default=True, help="A slowdown that must be caught.")
+@click.option("--catch", type=Percent(), default="3%", show_default=True, help="A slowdown that must be caught.")
 @click.option("--ignore", type=Percent(), default="1%", show_default=True, help="A slowdown that does not matter.")
 @click.option("--max-minutes", type=Minutes(0.05), metavar="M", help="For all cases together.")
 @click.option("--max-pairs", type=click.IntRange(10), default=64, show_default=True, help="Of one stage of one case.")
@@ -55,7 +55,7 @@ def command(manner: Manner, /, **options: Any) -> int:
     The sides differ by any of the --baseline-… and --candidate-… options; without any, both are the suite as it
     stands, and the verdict should be PASS.
 
-    PASS: a slowdown of --fail-over is ruled out. FAIL: slower than --ignore, and again so in fresh processes, or more
+    PASS: a slowdown of --catch is ruled out. FAIL: slower than --ignore, and again so in fresh processes, or more
     operators, bytes or graph breaks, which are counted. INCONCLUSIVE: the noise is too large to tell, with what would.
 
     Ctrl-C reports what is known so far. A suite is trusted like code: it names the factories that build its models.
@@ -179,7 +179,7 @@ def exit_code(report: Any, strict: bool) -> int:
     if report.verdict in ("new", "removed"):
         echo("bench: nothing was compared: no case exists on both sides (exit 0)", err=True)
         return 0
-    if report.verdict == "failed" or unmeasured:
+    if report.verdict == "error" or unmeasured:
         return 3
     if report.verdict == "inconclusive":
         if strict:

@@ -105,13 +105,13 @@ def take_ab_order(options: dict[str, Any], folder: Path) -> Iterator[AbOrder]:
     from bench.plan.suite import find_suite, read_suite
 
     rule = Rule(
-        fail_over=options["fail_over"],
+        catch=options["catch"],
         ignore=options["ignore"],
         max_pairs=options["max_pairs"],
         judge_memory=not options["ignore_memory"],
     )
-    if rule.fail_over < rule.ignore + 0.0049:
-        raise UsageError("--fail-over must be at least half a percent above --ignore: between them nothing is decided")
+    if rule.catch < rule.ignore + 0.0049:
+        raise UsageError("--catch must be at least half a percent above --ignore: between them nothing is decided")
     suite = read_suite(find_suite(options["suite_name"], Path.cwd()))
     cases = list(select(suite.cases, options["expression"]) if options["expression"] else suite.cases)
     if not cases:

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.live import Live
 
-from bench.ab.run import AtWork, CaseKnown, PairDone, Tick
+from bench.ab.run import AtWork, CaseKnown, Idle, PairDone
 from bench.cli import Manner
 from bench.cli.console import echo, progress_console
 from bench.show.ab import LiveVersus, change_words, settled_line, stage_words
@@ -23,7 +23,7 @@ Show = Callable[[Any], None]
 def view(manner: Manner, rule: Any, began: float) -> Iterator[Show]:
     """A function to show events with. `began`: of time.monotonic."""
     console = progress_console()
-    seen = LiveVersus(rule.fail_over, rule.ignore)
+    seen = LiveVersus(rule.catch, rule.ignore)
     if manner.quiet:
         yield lambda event: None
     elif not console.is_terminal:
@@ -32,7 +32,7 @@ def view(manner: Manner, rule: Any, began: float) -> Iterator[Show]:
         with Live(seen, console=console, auto_refresh=False, transient=True) as live:
 
             def redraw(event: Any) -> None:
-                if isinstance(event, Tick) and seen.phase.endswith("measure"):
+                if isinstance(event, Idle) and seen.phase.endswith("measure"):
                     return  # calls are being timed: the main process stays asleep
                 _update(seen, event, began)
                 live.refresh()

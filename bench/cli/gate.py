@@ -25,7 +25,7 @@ class GateOptions:
 
     candidate: str
     baseline: str | None
-    fail_over: tuple[str, ...]
+    limits: tuple[str, ...]
     allow: tuple[str, ...]
     form: str
     strict: bool
@@ -40,10 +40,11 @@ class GateOptions:
     help="The report to hold against.  [default: reports/baselines/SUITE-MACHINE.json, as `bench accept` makes it]",
 )
 @click.option(
-    "--fail-over",
+    "--limit",
+    "limits",
     multiple=True,
-    metavar="KEY:LIMIT",
-    help="How much worse a metric may be: KEY:5% of the baseline, or KEY:0.5 in its unit; may be repeated.  "
+    metavar="METRIC:LIMIT",
+    help="How much worse a metric may be: METRIC:5% of the baseline, or METRIC:0.5 in its unit; may be repeated.  "
     f"[default: {DEFAULT_LIMIT}]",
 )
 @click.option(
@@ -76,7 +77,7 @@ def _gate(manner: Manner, asked: GateOptions) -> int:
     from bench.judge.sides import Named
     from bench.show.exports.from_gate import of_gate
 
-    limits = [parse_limit(text) for text in dict.fromkeys(asked.fail_over or (DEFAULT_LIMIT,))]
+    limits = [parse_limit(text) for text in dict.fromkeys(asked.limits or (DEFAULT_LIMIT,))]
     if asked.candidate == STDIN and asked.baseline == STDIN:
         raise UsageError("only one report can come from standard input. Name the other by its path.")
     metrics = None if asked.exports else {limit.metric for limit in limits}  # some formats carry every call

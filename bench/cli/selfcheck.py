@@ -35,7 +35,7 @@ _DEFAULT_MODEL = "mobilenet_v3_small"
 @click.option(
     "--interpreter-runs", type=click.IntRange(0), default=3, show_default=True, help="Gates of two interpreters."
 )
-@click.option("--fail-over", type=Percent(), default="3%", show_default=True, help="As for `bench ab`.")
+@click.option("--catch", type=Percent(), default="3%", show_default=True, help="As for `bench ab`.")
 @click.option("--ignore", type=Percent(), default="1%", show_default=True, help="As for `bench ab`.")
 @click.option("--max-pairs", type=click.IntRange(10), default=64, show_default=True, help="As for `bench ab`.")
 @click.option("--max-minutes", type=Minutes(0.1), metavar="M", help="Start no further gate after that.")
@@ -118,7 +118,7 @@ def _plan(options: dict[str, Any]) -> Any:
 def _rule(options: dict[str, Any]) -> Any:
     from bench.judge.ab import Rule
 
-    return Rule(fail_over=options["fail_over"], ignore=options["ignore"], max_pairs=options["max_pairs"])
+    return Rule(catch=options["catch"], ignore=options["ignore"], max_pairs=options["max_pairs"])
 
 
 def _orders(options: dict[str, Any]) -> list[Any]:

@@ -1,6 +1,6 @@
 """A against B, measured now: how many pairs a case needs, and what they say. Pure functions of the pairs.
 
-The rule. With t = ln(1 + fail-over) and e = ln(1 + ignore), and one log ratio d for each pair of fresh processes:
+The rule. With t = ln(1 + catch) and e = ln(1 + ignore), and one log ratio d for each pair of fresh processes:
     p_pass   exact signed-rank p of "the candidate is at least t slower"
     p_fail   exact signed-rank p of "the candidate is at most e slower"
     PASS where p_pass is small enough; else a candidate FAIL where p_fail is; else INCONCLUSIVE.
@@ -31,7 +31,7 @@ from bench.stats import ranks
 
 GRID = (10, 12, 16, 20, 24, 32, 40, 48, 64, 96, 128)
 EARLY_SHARE = 0.2  # of each error rate, spent on the look at the first pairs where more are planned
-BETA = 0.02  # chance of missing a slowdown of exactly fail-over, at the planned size
+BETA = 0.02  # chance of missing a slowdown of exactly `catch`, at the planned size
 FEWEST = 7  # pairs below which a signed-rank test at 1 % can say nothing
 MOST_NEEDED = 100_000
 COUNTS = {"operator_calls": "operator calls", "allocated_bytes": "bytes allocated", "graph_breaks": "graph breaks"}
@@ -45,11 +45,11 @@ class Rule:
     """The two numbers, as fractions (0.03 is 3 %), and what may go wrong how often.
 
     alpha_fail: of failing a candidate that is at most `ignore` slower, before confirmation · alpha_pass: of passing
-    one that is `fail_over` slower · max_pairs: of one stage of one case ·
+    one that is `catch` slower · max_pairs: of one stage of one case ·
     cases: that are judged together · judge_memory: whether more memory can fail a candidate.
     """
 
-    fail_over: float = 0.03
+    catch: float = 0.03
     ignore: float = 0.01
     alpha_fail: float = 0.01
     alpha_pass: float = 0.01
@@ -68,8 +68,8 @@ class Rule:
 
     @property
     def high(self) -> float:
-        """fail_over on the scale of log ratios."""
-        return math.log1p(self.fail_over)
+        """catch on the scale of log ratios."""
+        return math.log1p(self.catch)
 
     @property
     def low(self) -> float:

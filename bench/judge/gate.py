@@ -46,6 +46,14 @@ class Limit:
     is_share: bool
     text: str
 
+    @property
+    def words(self) -> str:
+        """`latency.p50_ms at most 5 % worse`."""
+        if self.over == 0:
+            return f"{self.metric} no worse"
+        amount = f"{100 * self.over:g} %" if self.is_share else with_unit(self.metric, self.over)
+        return f"{self.metric} at most {amount} worse"
+
 
 @dataclass(frozen=True, slots=True)
 class NeededRounds:
@@ -93,15 +101,15 @@ def parse_limit(text: str) -> Limit:
     key, colon, amount = text.rpartition(":")
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*(%?)\s*", amount)
     if not colon or found is None:
-        raise UsageError(f"--fail-over {text}: write METRIC:5% or METRIC:0.5 (in its unit), e.g. latency.p50_ms:5%.")
+        raise UsageError(f"--limit {text}: write METRIC:5% or METRIC:0.5 (in its unit), e.g. latency.p50_ms:5%.")
     if key not in METRICS:
-        raise UsageError(f"--fail-over {text}: there is no metric {key!r}; {one_of(key, METRICS)}.")
+        raise UsageError(f"--limit {text}: there is no metric {key!r}; {one_of(key, METRICS)}.")
     better = METRICS[key].better
     if better == "neither":
-        raise UsageError(f"--fail-over {text}: more of {key} is neither better nor worse, so it cannot regress.")
+        raise UsageError(f"--limit {text}: more of {key} is neither better nor worse, so it cannot regress.")
     over, is_share = float(found.group(1)), bool(found.group(2))
     if is_share and better == "higher" and over >= 100:
-        raise UsageError(f"--fail-over {text}: {key} cannot fall by {over:g} %. Name less than 100 %.")
+        raise UsageError(f"--limit {text}: {key} cannot fall by {over:g} %. Name less than 100 %.")
     shown = f"{key}:{over:g}%" if is_share else f"{key}:{with_unit(key, over)}"
     return Limit(key, over / 100 if is_share else over, is_share, shown)
 

@@ -17,7 +17,7 @@ from bench.report.run import CaseRecord, Environment, Facts, Failure, Generator,
 
 AB_SCHEMA = 1
 
-AbVerdict = Literal["pass", "fail", "inconclusive", "failed", "new", "removed"]
+AbVerdict = Literal["pass", "fail", "inconclusive", "error", "new", "removed"]
 Side = Literal["baseline", "candidate"]
 
 
@@ -42,7 +42,7 @@ class SideRecord(Record):
 class Settings(Record):
     """The two numbers and the error rates that the run was asked to hold, as fractions, and its limits."""
 
-    fail_over: float
+    catch: float
     ignore: float
     alpha_fail: float
     alpha_pass: float
@@ -152,7 +152,7 @@ class SideFailure(Failure):
 class AbCase(Record):
     """One case of both sides. `why` says in a sentence what decided the verdict.
 
-    p_pass: of "at least fail_over slower" · p_fail: of "at most ignore slower", both from the pairs that decide ·
+    p_pass: of "at least catch slower" · p_fail: of "at most ignore slower", both from the pairs that decide ·
     confirmed: null where nothing was to be confirmed · p_confirm: what that was decided by, adjusted over all cases
     that were to be (Holm) · detectable: the smallest slowdown these pairs would have caught nine times in ten, as a
     fraction · seconds: spent on this case · judged_by: what of a pair's calls `ratio` compares; the mean where light

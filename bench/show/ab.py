@@ -21,7 +21,7 @@ WORDS = {
     "pass": ("✓", "PASS", "green"),
     "fail": ("✗", "FAIL", "bold red"),
     "inconclusive": ("~", "INCONCLUSIVE", "yellow"),
-    "failed": ("✗", "FAILED", "bold red"),
+    "error": ("✗", "ERROR", "bold red"),
     "new": ("+", "NEW", "cyan"),
     "removed": ("−", "REMOVED", "cyan"),
 }
@@ -77,7 +77,7 @@ def _head(report: AbReport, width: int) -> list[Text]:
         lines.append(flow([Text(f"  {words[0]}", "dim"), *(Text(word, "dim") for word in words[1:])], width, gap=3))
     settings = report.settings
     asked = [
-        f"  fails over {_share(settings.fail_over)}, ignores {_share(settings.ignore)}",
+        f"  must catch {_share(settings.catch)}, ignores up to {_share(settings.ignore)}",
         f"took {duration(report.wall_s)}",
     ]
     if settings.max_minutes is not None:
@@ -245,7 +245,7 @@ def _whole(number: int | None) -> str:
 class LiveVersus:
     """What is known while a run goes on: the case at work, its estimate and its interval closing in."""
 
-    fail_over: float
+    catch: float
     ignore: float
     elapsed_s: float = 0.0
     case: str = ""
@@ -281,7 +281,7 @@ class LiveVersus:
     def _scale(self, width: int) -> str:
         """The estimate and its interval between the two numbers, e.g. `····├──●──┤··¦·····|····`."""
         assert self.ratio is not None and self.ratio.value is not None
-        reach = max(2 * self.fail_over, 0.01)
+        reach = max(2 * self.catch, 0.01)
         signs = ["·"] * width
 
         def place(change: float) -> int:
@@ -294,7 +294,7 @@ class LiveVersus:
             for at in range(place(low - 1), place(high - 1) + 1):
                 signs[at] = "─"
         signs[place(self.ignore)] = "¦"
-        signs[place(self.fail_over)] = "|"
+        signs[place(self.catch)] = "|"
         signs[place(self.ratio.value - 1)] = "●"
         return "".join(signs)
 

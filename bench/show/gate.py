@@ -52,7 +52,7 @@ def gate_view(gate: Gate, width: int, verbose: bool = False) -> RenderableType:
         parts.append(flow(words, width, indent=len(title) + 2))
     sections = [
         ("What differs", difference_lines(gate, verbose)),
-        *((f"Fails over {limit.text}", None) for limit in gate.limits),
+        *((f"Limit: {limit.words}", None) for limit in gate.limits),
         ("Targets", target_lines(gate)),
         ("Why", reason_lines(gate, most)),
     ]
@@ -154,7 +154,7 @@ def as_markdown(gate: Gate) -> str:
     if gate.differences:
         parts += ["## What differs\n", bullets(difference_lines(gate))]
     for limit in gate.limits:
-        parts += [f"## Fails over {escape(limit.text)}\n", _table(gate, limit, _checks(gate, limit))]
+        parts += [f"## Limit: {escape(limit.words)}\n", _table(gate, limit, _checks(gate, limit))]
     return _page(gate, parts)
 
 
@@ -169,9 +169,7 @@ def as_github(gate: Gate) -> str:
         telling = [check for check in checks if check.verdict not in ("pass", "not comparable")]
         if telling:
             parts.append(_table(gate, limit, telling))
-        parts.append(
-            details(f"All of {count(len(checks), 'case')}, fails over {limit.text}", _table(gate, limit, checks))
-        )
+        parts.append(details(f"All of {count(len(checks), 'case')}, limit: {limit.words}", _table(gate, limit, checks)))
     return _page(gate, [*parts, _sides(gate)])
 
 

@@ -33,7 +33,7 @@ def selfcheck_view(report: SelfCheck, width: int) -> RenderableType:
             gap=3,
         ),
         Text(
-            f"  fails over {100 * settings.fail_over:g} %, ignores {100 * settings.ignore:g} %   "
+            f"  must catch {100 * settings.catch:g} %, ignores up to {100 * settings.ignore:g} %   "
             f"{report.status}   took {duration(report.wall_s)}{_sittings(report)}",
             "dim",
         ),
@@ -118,7 +118,7 @@ def _wrong(arm: Arm, settings: Settings) -> str:
 
     Between the two numbers every verdict is right.
     """
-    if arm.slowdown >= settings.fail_over:
+    if arm.slowdown >= settings.catch:
         return rate(_verdicts(arm.runs, "pass"), arm.runs)
     return rate(_verdicts(arm.runs, "fail"), arm.runs) if arm.slowdown <= settings.ignore else "–"
 
@@ -138,7 +138,7 @@ def _seconds(runs: Sequence[GateRun]) -> str:
 
 
 def _words(report: SelfCheck) -> list[str]:
-    low, high = (f"{100 * share:g} %" for share in (report.settings.ignore, report.settings.fail_over))
+    low, high = (f"{100 * share:g} %" for share in (report.settings.ignore, report.settings.catch))
     words = [f"wrong: FAIL up to {low}, PASS from {high} on, nothing between; in brackets the exact interval at 95 %"]
     if report.rules:
         words.append(f"the other rules judged {next(iter(report.rules.values()))}; an alarm is their FAIL")
@@ -169,7 +169,7 @@ def selfcheck_svg(report: SelfCheck) -> str:
 
     title = f"{escape(clean(report.case.id))}: share called slower"
     body = [f'<text x="{left}" y="20" font-size="13" fill="#222">{title}</text>']
-    low, up = (left + wide * min(share / most, 1.0) for share in (report.settings.ignore, report.settings.fail_over))
+    low, up = (left + wide * min(share / most, 1.0) for share in (report.settings.ignore, report.settings.catch))
     body.append(f'<rect x="{low:.1f}" y="{top}" width="{up - low:.1f}" height="{high}" fill="#f2f2f2"/>')
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         body.append(

@@ -62,7 +62,7 @@ class Mangler:
             ["compare", *pair, "--metric", metric, *draw.choice((form, ["--json"], ["--format", "csv"]))],
             ["compare", *pair, "--across", "machines", *draw.choice((form, ["--json"], []))],
             ["compare", *pair, "--export", f"{draw.choice(list(FORMATS))}={target}.export"],
-            ["gate", pair[0], "--baseline", pair[1], "--fail-over", f"{metric}:5%", *draw.choice((form, ["--json"]))],
+            ["gate", pair[0], "--baseline", pair[1], "--limit", f"{metric}:5%", *draw.choice((form, ["--json"]))],
             ["gate", pair[0], "--baseline", pair[1], "--export", f"{draw.choice(list(FORMATS))}={target}.export"],
         ]
         return draw.choice(calls)

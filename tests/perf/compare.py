@@ -46,7 +46,7 @@ def test_holding_two_reports_of_1000_cases_against_each_other_takes_under_a_seco
     def ours() -> float:
         begun = [sys.executable, "-m", "bench", *command, *paths]
         if command[0] == "gate":
-            begun += ["--fail-over", "latency.p50_ms:100%"]
+            begun += ["--limit", "latency.p50_ms:100%"]
         return seconds_of(*begun)
 
     def imports() -> float:

@@ -16,7 +16,7 @@ _WORDS: dict[AbVerdict, ExportWord] = {
     "pass": "passed",
     "fail": "failed",
     "inconclusive": "skipped",
-    "failed": "error",
+    "error": "error",
     "new": "skipped",
     "removed": "skipped",
 }
@@ -35,7 +35,7 @@ def of_ab(report: AbReport) -> ExportRecord:
         suite=report.suite,
         title=f"{report.candidate.label} against {report.baseline.label}",
         verdict=report.verdict,
-        failed=report.verdict in ("fail", "failed"),
+        failed=report.verdict in ("fail", "error"),
         started_at=report.started_at,
         host=", ".join(hosts),
         outcomes=tuple(_outcome(case) for case in report.cases),
