@@ -75,7 +75,7 @@ _ROWS: tuple[Metric, ...] = (
         "compile.break_even_calls",
         "calls",
         "lower",
-        "pays after",
+        "break-even",
         "calls after which compiling with an empty cache has cost less time in all than eager",
     ),
     Metric("compile.graphs", "graphs", "neither", "graphs", "graphs that torch.compile captured"),

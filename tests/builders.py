@@ -233,7 +233,7 @@ SEGFAULT = make_failure(
 )
 NO_MEMORY = make_failure("measure", "OutOfMemory", "memory ran out", signal="SIGKILL", advice="Use a smaller batch.")
 NO_FP16 = make_failure("prepare", "Unsupported", "no fp16 convolution on this CPU", advice="Use bf16.")
-FEW_CALLS = Reading(value=None, n=120, reason="needs 179 more calls, about 4 s (p99 wants 299)")
+FEW_CALLS = Reading(value=None, n=120, reason="needs 179 more calls, about 4 s (p99 needs 299)")
 BOUND_ONLY = Reading(value=None, high=27.5, n=150, reason="upper bound only: needs 50 more calls")
 DIFFERENT = Equivalence(status="different", max_abs=0.31, tolerance=0.0012)
 

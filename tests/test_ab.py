@@ -131,7 +131,7 @@ def test_a_side_that_crashes_is_a_verdict_that_names_it(repository: Path) -> Non
         (("--candidate-set", "model=resnet19"), "unknown model 'resnet19'"),
         (("--baseline-env", "NOVALUE"), "NAME=VALUE"),
         (("--catch", "1%", "--ignore", "1%"), "above --ignore"),
-        (("--catch", "much"), "no share"),
+        (("--catch", "much"), "not a percentage"),
         (("--export", "junti=x"), "junit"),
         (("-k", "resnet"), "selects none"),
         (("-o", "suite.toml/ab.json"), "cannot write"),

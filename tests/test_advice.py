@@ -81,7 +81,7 @@ def test_only_the_budget_is_named_where_the_suite_allows_the_rounds_already() ->
 
 def test_an_interval_that_no_sensible_number_of_rounds_narrows_asks_for_quiet() -> None:
     text = said(make_report([wide(half=0.3)]))
-    assert f"would take over {MOST_ROUNDS} rounds to ±2.0%: quiet the machine first" in text
+    assert f"would need more than {MOST_ROUNDS} rounds to reach ±2.0%: quiet the machine first" in text
 
 
 def test_an_interval_as_wide_as_asked_for_in_print_is_left_alone() -> None:
@@ -119,7 +119,7 @@ def test_a_different_output_comes_before_everything_about_speed() -> None:
 
 def test_an_interrupted_run_is_to_be_run_to_its_end_and_not_given_more_rounds() -> None:
     text = said(make_report([wide(), wide(rounds=1, model="b")], status="interrupted"))
-    assert text == "Go on to the end with --resume: 1 case had fewer than 3 rounds."
+    assert text == "Finish the run with --resume: 1 case had fewer than 3 rounds."
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_an_undecided_target_names_the_rounds_that_would_decide_it() -> None:
     result = wide(half=0.018)
     target = make_target(result, limit=101.0, verdict="inconclusive")
     assert said(make_report([result], [target])) == (
-        "rounds = 11 (about 1 min more) would decide whether a-cpu-b1-eager keeps latency.p50_ms to 101 ms."
+        "rounds = 11 (about 1 min more) would decide whether a-cpu-b1-eager meets its limit for latency.p50_ms, 101 ms."
     )
 
 

@@ -134,7 +134,7 @@ def test_what_a_model_prints_goes_aside(folder: Path, capsys: pytest.CaptureFixt
 
 @pytest.mark.parametrize(
     ("model", "said"),
-    [("Undefined", "NaN"), ("Flat", "no classifier"), ("Broken", "raised ValueError: the shapes do not fit")],
+    [("Undefined", "NaN"), ("Flat", "not a classifier"), ("Broken", "raised ValueError: the shapes do not fit")],
 )
 def test_a_model_that_cannot_answer_says_so(
     folder: Path, capsys: pytest.CaptureFixture[str], model: str, said: str
@@ -142,7 +142,7 @@ def test_a_model_that_cannot_answer_says_so(
     assert classify("photos", model=model) == 3
     both = capsys.readouterr()
     assert said in both.err
-    assert "fault in bench" not in both.err
+    assert "bug in bench" not in both.err
 
 
 def test_without_memory_for_the_batch_it_is_halved_and_nothing_is_lost_or_repeated(

@@ -97,7 +97,7 @@ def test_percentiles_pool_the_calls_of_all_processes() -> None:
     assert (p95.value, p95.low, p95.high) == (None, None, 12)
     assert p95.reason is not None and p95.reason.startswith("upper bound only: needs 120 more calls")
     p99 = readings["latency.p99_ms"]
-    assert p99.reason == "needs 219 more calls, about 2 s (p99 wants 299 independent ones, 80 seen)"
+    assert p99.reason == "needs 219 more calls, about 2 s (p99 needs 299 independent calls, 80 seen)"
 
 
 def test_mean_is_the_mean_of_process_means() -> None:

@@ -321,7 +321,7 @@ def test_without_numpy_nothing_can_be_measured() -> None:
     [
         (PROBE, [GPU], "CPU build: the GPU is not used", "CUDA build"),
         ({**ON_CUDA, "devices": {"cpu": None}}, [GPU], "built for CUDA 13.0, the driver is for 12.8", "Update"),
-        ({**ON_CUDA, "devices": {"cpu": None}}, [], "no GPU to be seen (no driver)", "cpu"),
+        ({**ON_CUDA, "devices": {"cpu": None}}, [], "no GPU was detected (no driver)", "cpu"),
         (ON_CUDA, [], "NVML does not answer (no driver)", "driver"),
         (ON_CUDA, [GPU], "triton", "triton"),
     ],

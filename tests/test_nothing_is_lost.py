@@ -106,7 +106,7 @@ def test_a_fault_of_ours_in_the_middle_still_leaves_a_report_of_what_was_finishe
     assert sorted(result["status"] for result in results.values()) == ["ok", "skipped"]
     said = capsys.readouterr().err
     assert "report of what was finished: " in said
-    assert "fault in bench" in said
+    assert "bug in bench" in said
 
 
 def test_figures_that_make_no_result_fail_their_case_alone(monkeypatch: pytest.MonkeyPatch) -> None:

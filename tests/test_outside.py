@@ -75,7 +75,7 @@ def test_a_name_that_is_not_found_is_spelled_in_the_complaint(folder: Path, comm
     assert done.returncode in (2, 3)
     assert rb"a\x1b[31m\n" in done.stderr
     assert b"\x1b" not in done.stderr
-    assert b"fault in bench" not in done.stderr
+    assert b"bug in bench" not in done.stderr
 
 
 def test_bytes_that_are_no_text_come_into_no_report(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +129,7 @@ def test_a_stream_that_is_closed_or_full_changes_no_exit_code_and_is_no_fault_in
         pytest.skip("this system has no /dev/full")
     done = bench(folder, words)
     assert done.returncode == code, done.stderr
-    assert b"fault in bench" not in done.stderr
+    assert b"bug in bench" not in done.stderr
     assert b"Traceback" not in done.stderr
 
 

@@ -306,7 +306,7 @@ def test_a_percentile_is_refused_bounded_and_given_at_exactly_the_tables_numbers
 def test_a_refusal_says_how_many_more_calls_and_seconds_it_needs() -> None:
     slow = [alternating(119, 60 * MS, 70 * MS), alternating(119, 60 * MS, 70 * MS)]
     reason = stats.percentile(slow, 0.99).reason
-    assert reason == "needs 61 more calls, about 4 s (p99 wants 299 independent ones, 238 seen)"
+    assert reason == "needs 61 more calls, about 4 s (p99 needs 299 independent calls, 238 seen)"
 
 
 def test_a_refusal_of_dependent_calls_asks_for_more_of_them() -> None:

@@ -141,7 +141,7 @@ def test_any_error_while_an_image_is_prepared_is_that_images_alone(
     bad, good = seen["predictions"]
     assert bad["error"].startswith("photos/bad.png: ")
     assert good["predictions"][0]["class_id"] == 1
-    assert "fault in bench" not in err
+    assert "bug in bench" not in err
 
 
 def test_an_image_that_the_model_makes_nothing_of_is_alone_with_that(
@@ -224,7 +224,7 @@ def test_what_is_no_file_is_an_error_by_name_and_never_waited_for(
     assert found.keys() == words.keys()
     assert all(words[name] in said for name, said in found.items())
     assert seen["passed_over"] == {"linked folders": 1}
-    assert "fault in bench" not in err
+    assert "bug in bench" not in err
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are Unix's")

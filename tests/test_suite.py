@@ -204,11 +204,11 @@ where = { mode = "egaer" }
         "12: matrix.exclude[1]: names no axis; add one, e.g. batch_size = 8, or remove the entry",
         "12: matrix.exclude[2].modle: unknown key; did you mean 'model'?",
         "14: matrix.include[0].precision: unknown precision 'half'; did you mean 'fp16'?",
-        "15: models.own: 'own' is no torchvision model, so it needs a factory; add factory = 'package.module:callable'",
+        "15: models.own: 'own' is not a torchvision model, so it needs a factory; add factory = 'package.module:callable'",
         "16: models.own.weights: there is no weights file 'pretraind'; did you mean 'pretrained'?",
         "17: models.'x y': 'x y' does not fit in an id or a file name; use letters, digits and _ . + -",
         "18: models.'x y'.factory: 'a:1b' cannot be imported; write 'package.module:callable'",
-        "20: measure.budget: '5 min' is no duration; write '90s', '10m', '1h30m' or a number of seconds",
+        "20: measure.budget: '5 min' is not a duration; write '90s', '10m', '1h30m' or a number of seconds",
         "21: measure.seed: must be at least 0; got -1",
         "22: measure.timeout.load: must be more than 0; got -1",
         "22: measure.timeout.warmup: unknown key; did you mean 'warm_up'?",
@@ -266,7 +266,7 @@ where = { mode = "egaer" }
         ),
         (
             ONE + "[models.resnet5O]\nweights = 'random'",
-            "5: models.resnet5O: 'resnet5O' is no torchvision model",
+            "5: models.resnet5O: 'resnet5O' is not a torchvision model",
         ),
         (
             HEAD + "pythonpath = ['no/such']\n[matrix]\nmodel = ['vgg11']",

@@ -56,7 +56,7 @@ def test_every_measured_case_has_a_row_with_its_p50_and_interval_whole(width: in
 def test_eighty_columns_keep_what_is_asked_first_and_name_what_found_no_room() -> None:
     text = rendered(mixed_report())
     heading = row(text, "model", "mode", "p50")
-    for title in ("p95", "p99", "items", "vs", "tar-"):
+    for title in ("p95", "p99", "items", "vs", "target"):
         assert title in heading
     full = re.search(r"no room here for .*compile s cold/warm.*COLUMNS=(\d+)", " ".join(text.split()))
     assert full is not None
@@ -134,7 +134,7 @@ def test_verbose_says_why_every_figure_of_a_measured_case_is_missing() -> None:
     assert "Missing figures" not in rendered(report)
     missing = section(rendered(report, verbose=True), "Missing figures")
     assert "not part of this test: " in missing
-    assert "needs 179 more calls, about 4 s (p99 wants 299): p99" in missing
+    assert "needs 179 more calls, about 4 s (p99 needs 299): p99" in missing
 
 
 def test_a_median_of_one_process_is_marked() -> None:

@@ -112,7 +112,7 @@ def test_a_refused_percentile_is_met_by_its_upper_bound_or_left_open() -> None:
 def test_a_percentile_with_nothing_known_is_unavailable_and_says_what_it_needs() -> None:
     verdict = verdict_on(measured(near(10)), "latency.p99_ms", max=1000.0)
     assert verdict.verdict == "unavailable"
-    assert "p99 wants 299" in str(verdict.reason)
+    assert "p99 needs 299" in str(verdict.reason)
 
 
 def test_a_case_without_rounds_is_unavailable_with_the_way_it_ended() -> None:

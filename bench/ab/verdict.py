@@ -127,7 +127,7 @@ def judge_case(seen: CaseSeen, rule: judge.Rule, p_confirm: float | None, interr
     try:
         return _judged(seen, rule, p_confirm, interrupted)
     except (ValueError, TypeError, LookupError, ArithmeticError) as error:  # bench's own fault costs this case alone
-        why = f"a fault in bench, not in your suite; please report it: {type(error).__name__}: {error}"
+        why = f"a bug in bench, not in your suite; please report it: {type(error).__name__}: {error}"
         return _unjudged(seen.name, _records(seen), "error", why).model_copy(
             update={"pairs": list(seen.pairs), "seconds": seen.seconds}
         )
@@ -272,7 +272,10 @@ def _decide(
     suspects = suspicions(seen, rule)
     if null is not None and null.biased:
         off = 0.0 if null.ratio.value is None else null.ratio.value - 1
-        return "inconclusive", f"this machine is biased now: the baseline differs from itself by {_percent(off)}"
+        return (
+            "inconclusive",
+            f"the null check failed: two identical baselines differ by {_percent(off)} on this machine right now",
+        )
     if suspects:
         return _decide_suspect(seen, rule, " and ".join(suspects), confirmed, interrupted)
     # Whoever presses Ctrl-C may have looked at the numbers first: what they say then is no verdict.
@@ -297,9 +300,9 @@ def _decide_suspect(
     seen: CaseSeen, rule: judge.Rule, word: str, confirmed: bool | None, interrupted: bool
 ) -> tuple[str, str]:
     if confirmed:
-        return "fail", f"more than {_percent(rule.ignore, plus=False)} {word}, and so again in fresh processes"
+        return "fail", f"more than {_percent(rule.ignore, plus=False)} {word}, confirmed in fresh processes"
     if confirmed is False:
-        return "inconclusive", f"it looked {word} at first, and fresh processes did not show it again"
+        return "inconclusive", f"it looked {word} at first; not reproduced in fresh processes"
     if interrupted:
         return "inconclusive", f"it looks {word}; interrupted before that was confirmed"
     if seen.cut_short:
@@ -333,10 +336,10 @@ def _unsure_words(seen: CaseSeen, finding: judge.Finding, interrupted: bool) -> 
     pairs = len(seen.of("screen"))
     if pairs == 0:
         return "interrupted before its first pair was whole" if interrupted else "there was no time for a first pair"
-    why = "interrupted" if interrupted else "the time was up" if seen.cut_short else "the noise is too large"
+    why = "interrupted" if interrupted else "the time was up" if seen.cut_short else "too noisy"
     if finding.detectable:
-        return f"{why}; {pairs} pairs can see {_percent(finding.detectable, plus=False)}"
-    return f"{why}: {pairs} pairs do not tell" if pairs > 1 else f"{why}: one pair does not tell"
+        return f"{why}; {pairs} pairs can only detect slowdowns of {_percent(finding.detectable, plus=False)} or more"
+    return f"{why}: {pairs} pairs are not enough" if pairs > 1 else f"{why}: one pair is not enough"
 
 
 def _more_words(name: str, count: Count) -> str:

@@ -33,11 +33,11 @@ COMMANDS = {
     "export": "Write a stored report in the format of another program.",
     "ab": "Measure two sides in turn, now: is the candidate slower?",
     "selfcheck": "Measure how often the gate errs on this machine.",
-    "classify": "Say what is in images.",
+    "classify": "Classify images.",
     "accuracy": "Measure how often a model is right, in each mode and precision.",
-    "inspect": "Look into a model or an image, step by step.",
+    "inspect": "Inspect a model or an image, step by step.",
     "save-weights": "Write a model's weights to a file, with their hash.",
-    "list": "Name the suites, models, modes, devices or metrics there are.",
+    "list": "List available suites, models, modes, devices or metrics.",
     "validate": "Check suite files and say everything that is wrong with them.",
     "doctor": "Check the installation, the devices, and what would disturb a measurement here.",
     "schema": "Print the JSON Schema of a suite or of a report.",
@@ -56,7 +56,7 @@ class Manner:
 
 # What no command can do anything about, and a person can.
 _MACHINES_FAULTS = {
-    errno.ENOSPC: "there is no space left where the output goes. Make room, or direct it elsewhere.",
+    errno.ENOSPC: "no space left on the output device. Free some, or write elsewhere.",
     errno.EDQUOT: "your quota of disk space is used up. Make room, or direct the output elsewhere.",
     errno.EMFILE: "too many files are open for the limit of this shell. Raise it (`ulimit -n 1024`).",
     errno.ENFILE: "too many files are open on this machine. End other programs, or ask its administrator.",
@@ -199,7 +199,7 @@ def _explain(error: Exception, manner: Manner) -> int:
     else:
         text = f"{kind}: {text}"
         echo(f"bench: {text}", err=True)
-        echo("This is a fault in bench, not in your suite. -v shows where; please report it.", err=True)
+        echo("This is a bug in bench, not in your suite. -v shows where; please report it.", err=True)
     _end_standard_output(manner, {"type": kind, "message": text, "exit_code": code})
     return code
 

@@ -33,13 +33,15 @@ from bench.errors import LaunchError, OutputError, UsageError
 @side_options
 @click.option("--catch", type=Percent(), default="3%", show_default=True, help="A slowdown that must be caught.")
 @click.option("--ignore", type=Percent(), default="1%", show_default=True, help="A slowdown that does not matter.")
-@click.option("--max-minutes", type=Minutes(0.05), metavar="M", help="For all cases together.")
-@click.option("--max-pairs", type=click.IntRange(10), default=64, show_default=True, help="Of one stage of one case.")
+@click.option("--max-minutes", type=Minutes(0.05), metavar="M", help="Time limit for the whole run.")
+@click.option(
+    "--max-pairs", type=click.IntRange(10), default=64, show_default=True, help="Most pairs per case and stage."
+)
 @click.option("--no-null-arm", is_flag=True, help="No second baseline: where three copies do not fit in memory.")
 @click.option("--ignore-counts", is_flag=True, help="Show what is counted (operators, bytes), do not judge it.")
 @click.option("--ignore-memory", is_flag=True, help="Show the model's memory, do not judge it.")
 @click.option("--allow-different-inputs", is_flag=True, help="Judge sides whose inputs differ in shape or type.")
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), metavar="N", help="Of weights, inputs and order.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), metavar="N", help="Seed for weights, inputs and order.")
 @click.option(
     "-o", "--output", metavar="PATH", help="Where the report goes; - is standard output.  [default: reports/]"
 )
@@ -56,7 +58,7 @@ def command(manner: Manner, /, **options: Any) -> int:
     stands, and the verdict should be PASS.
 
     PASS: a slowdown of --catch is ruled out. FAIL: slower than --ignore, and again so in fresh processes, or more
-    operators, bytes or graph breaks, which are counted. INCONCLUSIVE: the noise is too large to tell, with what would.
+    operators, bytes or graph breaks, which are counted. INCONCLUSIVE: too noisy to decide; says how many pairs would.
 
     Ctrl-C reports what is known so far. A suite is trusted like code: it names the factories that build its models.
     """
@@ -184,5 +186,5 @@ def exit_code(report: Any, strict: bool) -> int:
     if report.verdict == "inconclusive":
         if strict:
             return 4
-        echo("bench: inconclusive: neither PASS nor FAIL (exit 0; --strict makes it 4)", err=True)
+        echo("bench: inconclusive; exiting 0 (use --strict to exit 4)", err=True)
     return 0

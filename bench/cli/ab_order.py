@@ -51,7 +51,7 @@ class Percent(click.ParamType[float]):
         try:
             number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
         except ValueError:
-            self.fail(f"{value!r} is no share; write 3% or 0.03", param, ctx)
+            self.fail(f"{value!r} is not a percentage; write 3% or 0.03", param, ctx)
         if not 0 <= number < 1:
             self.fail(f"{value!r} is not between 0% and 100%; write 3% or 0.03", param, ctx)
         return number
@@ -111,7 +111,9 @@ def take_ab_order(options: dict[str, Any], folder: Path) -> Iterator[AbOrder]:
         judge_memory=not options["ignore_memory"],
     )
     if rule.catch < rule.ignore + 0.0049:
-        raise UsageError("--catch must be at least half a percent above --ignore: between them nothing is decided")
+        raise UsageError(
+            "--catch must be at least half a percent above --ignore: the range between is left undecided on purpose"
+        )
     suite = read_suite(find_suite(options["suite_name"], Path.cwd()))
     cases = list(select(suite.cases, options["expression"]) if options["expression"] else suite.cases)
     if not cases:
@@ -264,6 +266,6 @@ def _notes(plans: tuple[Any, ...], options: dict[str, Any]) -> Iterator[str]:
     """What the person should know of the plans."""
     sides = [(plan.pairs.baseline.case, plan.pairs.candidate.case) for plan in plans]
     if any(baseline.batch_size != candidate.batch_size for baseline, candidate in sides):
-        yield "the sides have other batch sizes: times are of a call, not of an item"
+        yield "the sides have different batch sizes: times are per call, not per item"
     if not options["no_null_arm"] and not all(plan.pairs.null_arm for plan in plans):
-        yield "no second baseline, and nothing counted decides: the sides run other machine code, or other shapes"
+        yield "no null check, and nothing counted decides: the sides run different code or different shapes"

@@ -79,7 +79,9 @@ def _refuse_weak(report: Any, name: str) -> None:
     if not any(result.status == "ok" for result in report.results):
         reasons.append("nothing was measured in it")
     if reasons:
-        raise ReportError(f"{name} is no baseline: {'; '.join(reasons)}. Run the suite again, or insist with --force.")
+        raise ReportError(
+            f"{name} cannot become a baseline: {'; '.join(reasons)}. Run the suite again; --force accepts it anyway."
+        )
 
 
 def _older(path: Path, force: bool) -> dict[str, Any] | None:

@@ -44,7 +44,7 @@ MEANINGLESS = "the weights are random: the predictions mean nothing"
 @manners
 @click.pass_obj
 def command(manner: Manner, /, **options: Any) -> int:
-    """Say what is in images: files, or folders with all images below them.
+    """Classify images: files, or folders with all images below them.
 
     Exit 3 where an image could not be read; the others are answered all the same.
     """

@@ -48,7 +48,7 @@ class CompareOptions:
     default=1.0,
     show_default=True,
     metavar="PERCENT",
-    help="Changes within it are no change.",
+    help="Changes smaller than this count as no change.",
 )
 @click.option(
     "--allow",
@@ -56,7 +56,7 @@ class CompareOptions:
     metavar="KEY",
     help="A fact that may differ, e.g. 'packages.torch' or 'torch.*'; may be repeated.",
 )
-@click.option("--across", type=click.Choice(["machines"]), help="A column a machine: where is which model fastest?")
+@click.option("--across", type=click.Choice(["machines"]), help="One column per machine: where is which model fastest?")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
 @click.option("--strict", is_flag=True, help="Exit 4 where nothing was comparable.")
 @export_option
@@ -121,7 +121,7 @@ def _machines(manner: Manner, named: list[Any], asked: CompareOptions) -> int:
     options = {"--metric": asked.metrics, "--allow": asked.allow, "--strict": asked.strict, "--export": asked.exports}
     for name, given in options.items():
         if given:
-            raise UsageError(f"{name} has no meaning with --across machines, which gives no verdict. Leave it away.")
+            raise UsageError(f"{name} cannot be combined with --across machines, which gives no verdict.")
     machines = across(named)
     if manner.json:
         echo_document(json.dumps(as_json(machines)))

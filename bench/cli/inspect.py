@@ -32,4 +32,4 @@ class _Parts(click.Group):
 
 @click.group(cls=_Parts)
 def command() -> None:
-    """Look into a model or an image, step by step."""
+    """Inspect a model or an image, step by step."""

@@ -22,7 +22,7 @@ Row = tuple[str, str]
 @manners
 @click.pass_obj
 def command(manner: Manner, what: str) -> None:
-    """Name the suites, models, modes, devices or metrics there are."""
+    """List available suites, models, modes, devices or metrics."""
     rows = LISTS[what]()
     if manner.json:
         echo_document(json.dumps([{"name": name, "about": about} for name, about in rows]))

@@ -29,7 +29,7 @@ def model_options(weights: str, batch_size: int | None = None) -> Callable[[Any]
         click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:N, mps or auto."),
         click.option("--batch-size", type=click.IntRange(1), default=batch_size,
                      show_default=batch_size or "4 on a CPU, else 32",
-                     help="Images a forward pass.",),
+                     help="Images per forward pass.",),
         click.option("--threads", type=click.IntRange(1), help="CPU threads of torch.  [default: its own choice]"),
         click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Of random weights."),
         click.option("--pythonpath", multiple=True, metavar="FOLDER",

@@ -88,7 +88,7 @@ def _report_path(asked: RunOptions, suite: str, machine: str) -> Path:
         if found is None:
             raise UsageError(
                 f"there is no unfinished run of {suite!r} under reports/ to resume. "
-                "Leave --resume away, or say with -o which report it was."
+                "Drop --resume, or say with -o which report it was."
             )
         return found
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")

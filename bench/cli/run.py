@@ -69,7 +69,7 @@ def command(manner: Manner, /, **options: Any) -> int:
         report = _finish(order, journal, interrupted or failure is not None)
         if report is None:
             echo(
-                f"interrupted after {_minutes(time.monotonic() - began)}, before anything was known: no report",
+                f"interrupted after {_minutes(time.monotonic() - began)}, before the first measurement: no report",
                 err=True,
             )
             return 130
@@ -104,7 +104,7 @@ def _refuse_odd_cache() -> None:
     if not is_plain:
         raise UsageError(
             f"--keep-compile-cache: your cache lies in {place}, and compilers are started with that path unquoted. Set "
-            "TORCHINDUCTOR_CACHE_DIR and TMPDIR to folders without blanks or quotes in their paths, or leave it away."
+            "TORCHINDUCTOR_CACHE_DIR and TMPDIR to folders without blanks or quotes in their paths, or drop the option."
         )
 
 
@@ -146,11 +146,11 @@ def _open_journal(asked: RunOptions, order: RunOrder) -> Iterator[tuple[Any, Run
     if order.report_path.exists() and not (asked.force or (asked.resume and unfinished)):
         raise OutputError(f"{order.report_path} is already there. Choose another -o, or replace it with --force.")
     if asked.resume and not unfinished:
-        raise UsageError(f"there is no unfinished run beside {order.report_path}. Leave --resume away.")
+        raise UsageError(f"there is no unfinished run beside {order.report_path}. Drop --resume.")
     if folder.exists() and not asked.resume and not asked.force:
         raise OutputError(
             f"an unfinished run of {order.report_path} lies in {folder}. "
-            "Go on with it by --resume, or throw it away by --force."
+            "Continue it with --resume, or discard it with --force."
         )
     with Journal(folder) as journal:
         if not asked.resume:
@@ -170,11 +170,11 @@ def _resumed(asked: RunOptions, order: RunOrder, journal: Any) -> RunOrder:
     if not header:
         return order  # cut off before anything was known
     if asked.expression or asked.quick or asked.seed is not None:
-        raise UsageError("--resume goes on as the run began: leave -k, --quick and --seed away.")
+        raise UsageError("--resume continues as the run began: drop -k, --quick and --seed.")
     if header["suite"]["sha256"] != order.suite.sha256:
         raise UsageError(
             f"{order.suite.name}: the suite file has changed since the run began, so its rounds cannot be joined. "
-            "Put the file back, or begin anew without --resume."
+            "Put the file back, or start over without --resume."
         )
     measure = header["suite"]["measure"]
     return dataclasses.replace(

@@ -159,7 +159,7 @@ def _refuse_unlike(earlier: Any, check: Any, name: str) -> None:
     if found:
         raise UsageError(
             f"--resume {name}: {'; '.join(found)}. "
-            "Give the options that it was run with, or begin anew without --resume."
+            "Give the options that it was run with, or start over without --resume."
         )
 
 
@@ -232,7 +232,7 @@ class _State:
 
         if self._environment is None:
             if interrupted:
-                echo("interrupted before anything was known: no result", err=True)
+                echo("interrupted before the first measurement: no result", err=True)
                 return 130
             raise UsageError("all gates that are asked for are in the result already. Ask for more with --runs, say.")
         report = self._write(interrupted)
@@ -256,7 +256,7 @@ class _State:
             if found:
                 raise UsageError(
                     f"--resume: this is not the machine of that result, or not as it was: {'; '.join(found)}. "
-                    "--machine names it as the result does; for another machine begin anew without --resume."
+                    "--machine names it as the result does; for another machine start over without --resume."
                 )
         return environment
 

@@ -303,7 +303,7 @@ class InferenceSession:
             if not outputs or outputs[0].ndim != 2 or outputs[0].shape[0] != len(filled):
                 shape = tuple(outputs[0].shape) if outputs else "nothing"
                 raise CaseError(
-                    f"{self.spec.factory} is no classifier: for {len(filled)} images it returned {shape}",
+                    f"{self.spec.factory} is not a classifier: for {len(filled)} images it returned {shape}",
                     "Its first output must be (images, classes).",
                 )
             rows = outputs[0][:count].float().softmax(dim=1).cpu()

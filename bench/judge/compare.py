@@ -149,7 +149,7 @@ def _judged(key: str, found: Ratio, margin: float) -> tuple[CompareWord, str]:
         return "same", ""
     if low > 1 or high < 1:
         return "unclear", f"a change, but not surely beyond the margin of {100 * margin:g} %"
-    return "unclear", f"the interval holds both 1 and changes beyond the margin of {100 * margin:g} %"
+    return "unclear", f"the interval includes no change as well as changes beyond the margin of {100 * margin:g} %"
 
 
 def word(key: str, is_more: bool) -> CompareWord:

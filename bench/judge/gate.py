@@ -33,7 +33,7 @@ from bench.report.run import FAILED, CaseRecord, Reading, Report, Result, Target
 
 GateVerdict = Literal["pass", "regression", "inconclusive", "not comparable", "missing", "failed", "new"]
 Overall = Literal["pass", "fail", "inconclusive", "not comparable"]
-_HOLDS_THE_LIMIT = "the interval holds the limit"
+_HOLDS_THE_LIMIT = "the interval straddles the limit"
 _MOST_ROUNDS = 200  # beyond that nobody would run them: both sides at once cost less
 
 

@@ -134,7 +134,7 @@ def _others(environment: Environment, now: Now) -> Iterator[Observation]:
         yield _finding("warning", what, "End them or wait: a run beside them is slow and noisy, and says so.")
     elif load is not None and load > 0.5:
         what = f"the {load_words} is high, though others use next to no CPU now"
-        yield _finding("note", what, "Look again in a minute: what comes and goes may come back during a run.")
+        yield _finding("note", what, "Look again in a minute: a periodic load may return during a run.")
     else:
         yield _finding("ok", ", ".join(filter(None, ("other processes use next to no CPU", load_words))))
 
@@ -255,7 +255,7 @@ def _system(environment: Environment) -> Iterator[Observation]:
     set_here |= variables if isinstance(variables, dict) else {}
     if set_here:
         listed = ", ".join(f"{name}={value}" for name, value in sorted(set_here.items()))
-        yield _finding("note", f"variables that change speed are set: {listed}", "Unset them unless they are meant.")
+        yield _finding("note", f"variables that change speed are set: {listed}", "Unset them unless intended.")
 
 
 def _gpu(number: int, gpu: GpuNow) -> Iterator[Observation]:
@@ -270,7 +270,7 @@ def _gpu(number: int, gpu: GpuNow) -> Iterator[Observation]:
         what = f"{name}: {who if gpu.processes else 'somebody works'} on it already{use}"
         yield _finding("warning", what, "nvidia-smi lists them; end them, or choose another GPU.")
     elif not gpu.noise:
-        yield _finding("ok", f"{name} is at rest")
+        yield _finding("ok", f"{name} is idle")
     if known(gpu.facts, "persistence_mode") is False:
         what = f"{name}: persistence is off, so the driver unloads whenever nobody uses it"
         yield _finding("note", what, "sudo nvidia-smi -pm 1")

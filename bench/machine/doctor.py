@@ -214,9 +214,9 @@ def _nvidia(environment: Environment, installation: Installation, probe: Probe) 
             yield _here("warning", f"NVML does not answer ({why}): GPU figures will be null", "Check the driver.")
         elif wanted:
             mend = "Measure on cpu; or install the driver, or start the container with the GPU."
-            yield _here("note", f"torch is built for CUDA {wanted}, but there is no GPU to be seen ({why})", mend)
+            yield _here("note", f"torch is built for CUDA {wanted}, but no GPU was detected ({why})", mend)
         else:
-            yield _here("ok", f"no NVIDIA GPU to be seen ({why})")
+            yield _here("ok", f"no NVIDIA GPU detected ({why})")
         return
     first, names = gpus[0], ", ".join(str(gpu["name"]) for gpu in gpus)
     newest = known(first, "cuda_driver")

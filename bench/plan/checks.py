@@ -31,7 +31,7 @@ def model_mistakes(document: Mapping[str, Any], around: Surroundings) -> list[Mi
         if "factory" not in table and around.zoo is not None and name not in around.zoo:
             hint = did_you_mean(name, around.zoo)
             cure = f"{hint} or add factory = 'package.module:callable'".removeprefix(" or ")
-            mistakes.append((("models", name), f"{name!r} is no torchvision model, so it needs a factory; {cure}"))
+            mistakes.append((("models", name), f"{name!r} is not a torchvision model, so it needs a factory; {cure}"))
         elif (
             str(table.get("weights")).partition(":")[0] == "pretrained" and isinstance(factory, str) and ":" in factory
         ):

@@ -42,7 +42,7 @@ def parse_duration(value: object) -> float:
     """Seconds from a number, or from text such as `90s`, `10m`, `1h30m`. Raises ValueError."""
     if isinstance(value, str):
         if not value or not re.fullmatch(_DURATION, value):
-            raise ValueError(f"{shown(value)} is no duration; write '90s', '10m', '1h30m' or a number of seconds")
+            raise ValueError(f"{shown(value)} is not a duration; write '90s', '10m', '1h30m' or a number of seconds")
         units = {"h": 3600.0, "m": 60.0, "s": 1.0}
         seconds = sum(float(part[:-1]) * units[part[-1]] for part in re.findall(r"[0-9.]+[hms]", value))
     elif isinstance(value, int | float) and not isinstance(value, bool):
@@ -99,7 +99,9 @@ def _torchvision_name(value: str, info: ValidationInfo) -> str:
         rest = "`bench list models` shows torchvision's; a model of your own is 'package.module:callable'"
         raise ValueError(f"unknown model {shown(value)}; {hint} {rest}".replace("  ", " "))
     if not re.fullmatch(_NAME, value):
-        raise ValueError(f"{shown(value)} is no name of a model; write a torchvision name or 'package.module:callable'")
+        raise ValueError(
+            f"{shown(value)} is not the name of a model; write a torchvision name or 'package.module:callable'"
+        )
     return value
 
 

@@ -168,7 +168,7 @@ def _why(cases: Sequence[AbCase], width: int, verbose: bool) -> list[RenderableT
             details.append(f"{COUNTS.get(name, name)}: {_whole(each.baseline)} → {_whole(each.candidate)}{reason}")
     if case.needed is not None:
         details.append(
-            f"→ {count(case.needed.pairs, 'more pair')}, about {duration(case.needed.seconds)}, would tell: "
+            f"→ About {count(case.needed.pairs, 'more pair')} ({duration(case.needed.seconds)}) would settle this: "
             "raise --max-pairs or --max-minutes, or quiet the machine (`bench doctor`)."
         )
     lines += [wrapped(detail, width, "    ", "      ") for detail in details]
@@ -199,12 +199,12 @@ def _pairs(case: AbCase, width: int) -> list[RenderableType]:
 def _notes(report: AbReport) -> list[str]:
     notes = [clean(note) for note in report.notes]
     if any(case.confirmed is not None for case in report.cases):
-        notes.append("change and interval of a confirmed case come from its confirmation alone")
+        notes.append("for confirmed cases, change and interval come from the confirmation pairs only")
     arm = report.null_arm
     if arm is not None and arm.ratio.value is not None:
         notes.append(
-            f"the baseline against a second baseline: {change_words(arm.ratio)}"
-            + (": this machine is biased now" if arm.biased else "")
+            f"null check (baseline against a second baseline): {change_words(arm.ratio)}"
+            + (": the null check failed" if arm.biased else "")
         )
     notes += [f"{clean(case.case)}: {output_words(case)}" for case in report.cases if output_words(case)]
     for case in report.cases:
@@ -218,9 +218,11 @@ def output_words(case: AbCase) -> str:
         return f"the sides' answers were not compared: {clean(case.outputs.reason)[:200]}"
     if case.outputs.status != "different":
         return ""
-    far = "" if case.outputs.max_rel is None else f" by {brief(100 * case.outputs.max_rel)} % of the largest value"
+    far = (
+        "" if case.outputs.max_rel is None else f" by up to {brief(100 * case.outputs.max_rel)} % of the largest value"
+    )
     why = f" ({clean(case.outputs.reason)})" if case.outputs.reason else ""
-    return f"the sides answer differently{far}{why}: they do not compute the same"
+    return f"outputs differ{far}{why}: the two sides do not compute the same thing"
 
 
 def _verdict(report: AbReport, width: int) -> list[RenderableType]:

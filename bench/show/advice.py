@@ -93,7 +93,7 @@ def _after_interruption(report: Report) -> Iterator[str]:
     if report.status == "interrupted":
         open_cases = [result for result in report.results if result.status in ("ok", "skipped")]
         few = [result for result in open_cases if len(result.rounds) < FEWEST_PROCESSES]
-        yield "Go on to the end with --resume" + (f": {_had_few(few)}." if few else ", for narrower intervals.")
+        yield "Finish the run with --resume" + (f": {_had_few(few)}." if few else ", for narrower intervals.")
 
 
 def _about_threads(report: Report) -> Iterator[str]:
@@ -145,7 +145,7 @@ def _about_intervals(report: Report) -> Iterator[str]:
     beyond = [result for rounds, result in needs if rounds is None]
     if beyond:
         yield (
-            f"{_ids(beyond)} would take over {MOST_ROUNDS} rounds to ±{percent(wanted)}: "
+            f"{_ids(beyond)} would need more than {MOST_ROUNDS} rounds to reach ±{percent(wanted)}: "
             "quiet the machine first (`bench doctor`), or ask for less precision."
         )
     few = [result for result in with_numbers(report) if len(result.rounds) < FEWEST_PROCESSES]
@@ -206,7 +206,7 @@ def _about_targets(report: Report) -> Iterator[str]:
             yield f"{case} is too near {limit} for more rounds to decide {target.metric}."
         else:
             settings = _settings(report, rounds, (rounds - len(result.rounds)) * _round_seconds(result))
-            yield f"{settings} would decide whether {case} keeps {target.metric} to {limit}."
+            yield f"{settings} would decide whether {case} meets its limit for {target.metric}, {limit}."
         return
 
 
@@ -223,7 +223,7 @@ def _about_compiling(report: Report) -> Iterator[str]:
     if pays:
         last = max(pays, key=lambda result: _value(result, _BREAK_EVEN))
         calls = _value(last, _BREAK_EVEN)
-        after = f"{METRICS[_BREAK_EVEN].title} {with_unit(_BREAK_EVEN, calls)}"
+        after = f"pays after {with_unit(_BREAK_EVEN, calls)}"
         spent = duration(calls * _value(last, _P50) / 1e3)
         yield f"{_ids([last])} {after}, about {spent} of work: stay eager below that."
 

@@ -159,7 +159,7 @@ def advice_words(comparison: Comparison) -> list[str]:
     blocking = list(dict.fromkeys(each.key for pair in comparison.pairs for each in pair.differences if each.blocks))
     if blocking:
         keys = " ".join(f"--allow={shlex.quote(key)}" for key in blocking[:_SHOWN])
-        words.append(clean(f"Where that difference is what you compare, say so: {keys}"))
+        words.append(clean(f"If that difference is what you want to compare: {keys}"))
     if any(row.verdict == "unclear" for pair in comparison.pairs for row in pair.rows):
         words.append("`bench ab` measures both sides now, in turn, and tells smaller changes than two runs can.")
     return words

@@ -39,8 +39,8 @@ class Column:
 
     @property
     def name(self) -> str:
-        """The heading on one line: `items/s` for `items` over `/s`, `targets` for `tar-` over `gets`."""
-        return f"{self.title} {self.unit}".strip().replace("- ", "").replace(" /", "/")
+        """The heading on one line: `items/s` for `items` over `/s`."""
+        return f"{self.title} {self.unit}".strip().replace(" /", "/")
 
     @cached_property
     def width(self) -> int:

@@ -213,7 +213,7 @@ def _difference_paragraph(result: Result, width: int) -> list[RenderableType]:
         lines.append(_indented(f"largest difference {brief(seen.max_abs)}, allowed {brief(seen.tolerance)}", width))
     if seen.reason:
         lines.append(_indented(clean(seen.reason), width))
-    lines.append(_indented("→ No speed-up is stated: a fast wrong answer is no answer.", width))
+    lines.append(_indented("→ No speed-up is reported: the outputs do not match.", width))
     return lines
 
 

@@ -60,7 +60,7 @@ _PLANS = (
     _Plan("peak", "device", ("memory.device_allocated_bytes",), 6),
     _Plan("peak", "RSS", ("memory.peak_rss_bytes",), 7),
     _Plan("compile s", "cold/warm", ("compile.cold_s", "compile.warm_s"), 8),
-    _Plan("pays after", "calls", ("compile.break_even_calls",), 10),
+    _Plan("break-even", "calls", ("compile.break_even_calls",), 10),
     _Plan("right", "top-1/5", ("accuracy.top1", "accuracy.top5"), 2),
     _Plan("energy", "J/item", ("energy.per_item_j",), 11),
 )
@@ -154,7 +154,7 @@ def _columns(
         for target in report.targets:
             verdicts[target.case].append(target)
         cells = tuple(_marks(verdicts[result.case.id]) for result in results)
-        columns.append(Column("tar-", "gets", cells, _RANK_TARGETS, left=True))
+        columns.append(Column("target", "", cells, _RANK_TARGETS, left=True))
     return columns
 
 

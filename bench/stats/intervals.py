@@ -303,7 +303,7 @@ def _shortage(pooled: Floats, q: float, independent: int, wanted: int) -> str:
     else:
         time = f"about {seconds:.0f} s" if seconds < 120 else f"about {seconds / 60:.0f} min"
     calls = "call" if more == 1 else "calls"
-    seen = f"p{q * 100:g} wants {wanted} independent ones, {independent} seen"
+    seen = f"p{q * 100:g} needs {wanted} independent calls, {independent} seen"
     return f"needs {more} more {calls}, {time} ({seen})"
 
 

@@ -1,6 +1,6 @@
 """The program called in this process with a file that is wrong, and what it may never answer.
 
-A finding is an exit by exception, "a fault in bench", a traceback, an exit code that is none of ours, no JSON where
+A finding is an exit by exception, "a bug in bench", a traceback, an exit code that is none of ours, no JSON where
 JSON was asked for, an error of many words or none, or a call of many seconds.
 """
 
@@ -60,9 +60,9 @@ def wrong_with(arguments: Sequence[str], seen: Answer) -> str:
     """What the program may not answer and has; empty where all is well."""
     if seen.code is None:
         return f"left by an exception: {seen.err.strip().splitlines()[-1]}"
-    if "a fault in bench" in seen.err or ("Traceback (most recent" in seen.err and "-v" not in arguments):
+    if "a bug in bench" in seen.err or ("Traceback (most recent" in seen.err and "-v" not in arguments):
         lines = [line for line in seen.err.splitlines() if line.strip()]
-        return f"a fault in bench: {lines[-2] if len(lines) > 1 else lines[-1]}"
+        return f"a bug in bench: {lines[-2] if len(lines) > 1 else lines[-1]}"
     if seen.code not in _CODES:
         return f"exit code {seen.code}"
     if seen.seconds > MOST_SECONDS:
