@@ -1,4 +1,4 @@
-"""The gate's rule on simulated pairs: how often it errs, and that what is counted decides by itself."""
+"""The rule of `bench ab` on simulated pairs: how often it errs, and that what is counted decides by itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def confirmed(p_values: list[float], rule: Rule) -> list[bool]:
     return [each <= rule.alpha_confirm for each in ranks.holm(p_values)]
 
 
-def gate(slowdown: float, spread: float, draw: np.random.Generator, rule: Rule) -> str:
+def trial(slowdown: float, spread: float, draw: np.random.Generator, rule: Rule) -> str:
     """The whole procedure: screening, and where it fails, confirmation."""
 
     def more(count: int) -> list[float]:
@@ -40,19 +40,19 @@ def gate(slowdown: float, spread: float, draw: np.random.Generator, rule: Rule) 
 @pytest.mark.parametrize(("spread", "slowdown"), [(0.01, 0.0), (0.02, 0.0), (0.03, 0.01), (0.06, 0.01)])
 def test_a_candidate_within_what_is_ignored_is_not_failed(spread: float, slowdown: float) -> None:
     draw = np.random.default_rng(1)
-    assert [gate(slowdown, spread, draw, Rule()) for _ in range(150)].count("fail") == 0
+    assert [trial(slowdown, spread, draw, Rule()) for _ in range(150)].count("fail") == 0
 
 
 @pytest.mark.parametrize(("slowdown", "spread"), [(0.03, 0.01), (0.05, 0.015), (0.05, 0.02)])
 def test_a_slowdown_of_catch_or_more_is_caught(slowdown: float, spread: float) -> None:
     draw = np.random.default_rng(2)
-    assert [gate(slowdown, spread, draw, Rule()) for _ in range(150)].count("fail") >= 141
+    assert [trial(slowdown, spread, draw, Rule()) for _ in range(150)].count("fail") >= 141
 
 
 def test_a_slowdown_of_exactly_catch_hardly_ever_passes_whatever_the_noise() -> None:
     draw = np.random.default_rng(3)
     for spread in (0.01, 0.03, 0.08):
-        assert [gate(0.03, spread, draw, Rule()) for _ in range(100)].count("pass") <= 5
+        assert [trial(0.03, spread, draw, Rule()) for _ in range(100)].count("pass") <= 5
 
 
 def test_too_much_noise_is_inconclusive_and_says_how_many_pairs_would_tell() -> None:

@@ -112,7 +112,7 @@ def selfcheck(world: World, *arguments: str) -> tuple[int, Any]:
     return code, json.loads(Path("out.json").read_text()) if Path("out.json").exists() else None
 
 
-def gates(result: Any) -> dict[tuple[str, float], list[str]]:
+def trials(result: Any) -> dict[tuple[str, float], list[str]]:
     return {(arm["kind"], arm["slowdown"]): [run["verdict"] for run in arm["runs"]] for arm in result["arms"]}
 
 
@@ -126,7 +126,7 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_equal_sides_pass_and_a_slowed_one_fails(capsys: pytest.CaptureFixture[str]) -> None:
     code, result = selfcheck(World(), "--svg", "out.svg")
     assert code == 0
-    assert gates(result) == {("same", 0.0): ["pass", "pass"], ("slowed", 0.05): ["fail"]}
+    assert trials(result) == {("same", 0.0): ["pass", "pass"], ("slowed", 0.05): ["fail"]}
     assert "slowed by 5 %: FAIL" in capsys.readouterr().err
     assert set(others.RULES) == set(result["rules"])
     ElementTree.fromstring(Path("out.svg").read_text())
@@ -159,7 +159,7 @@ def test_a_load_half_way_that_changes_nothing_passes(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Load, "start", lambda self: started.append(True))
     code, result = selfcheck(World(), "--load-runs", "2", "--slow-runs", "0")
     assert code == 0
-    assert gates(result)["load", 0.0] == ["pass", "pass"]
+    assert trials(result)["load", 0.0] == ["pass", "pass"]
     assert len(started) == 2
 
 
@@ -167,7 +167,7 @@ def test_a_load_half_way_that_changes_nothing_passes(monkeypatch: pytest.MonkeyP
 def test_sides_with_an_interpreter_each_get_new_ones_for_every_pair() -> None:
     world = World()
     _, result = selfcheck(world, "--runs", "1", "--slow-runs", "0", "--interpreter-runs", "1")
-    assert gates(result) == {("same", 0.0): ["pass"], ("interpreters", 0.0): ["pass"]}
+    assert trials(result) == {("same", 0.0): ["pass"], ("interpreters", 0.0): ["pass"]}
     assert world.rings == 2 + 10, "one for five pairs of one interpreter, one for each pair of two"
 
 
@@ -175,17 +175,17 @@ def test_sides_with_an_interpreter_each_get_new_ones_for_every_pair() -> None:
 def test_a_result_that_was_cut_off_is_gone_on_with_and_may_grow(capsys: pytest.CaptureFixture[str]) -> None:
     code, cut = selfcheck(World(interrupt_at=25))
     assert code == 130
-    assert (cut["status"], sum(map(len, gates(cut).values()))) == ("interrupted", 1)
+    assert (cut["status"], sum(map(len, trials(cut).values()))) == ("interrupted", 1)
     again = ["--resume", "out.json", "-o", "more.json", "--runs", "3", "--slowdowns", "5,10"]
     assert call(["selfcheck", *GATES, *again], Manner(outside=World().outside())) == 0
     whole = json.loads(Path("more.json").read_text())
     assert whole["status"] == "complete"
-    assert gates(whole) == {
+    assert trials(whole) == {
         ("same", 0.0): ["pass"] * 3,
         ("slowed", 0.05): ["fail"],
         ("slowed", 0.1): ["fail"],
     }
-    assert [each["gates"] for each in whole["sittings"]] == [1, 4]
+    assert [each["trials"] for each in whole["sittings"]] == [1, 4]
     for before, after in zip(cut["arms"], whole["arms"], strict=False):
         assert after["runs"][: len(before["runs"])] == before["runs"]
     assert "2 sittings" in capsys.readouterr().out
@@ -236,5 +236,5 @@ def test_another_processor_is_another_machine(capsys: pytest.CaptureFixture[str]
 def test_no_further_gate_begins_when_the_minutes_are_up() -> None:
     world = World()
     _, result = selfcheck(world, "--max-minutes", "0.2")
-    assert sum(map(len, gates(result).values())) == 1
+    assert sum(map(len, trials(result).values())) == 1
     assert result["status"] == "interrupted"

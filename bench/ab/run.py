@@ -120,11 +120,11 @@ class AbRun:
     def events(self) -> Generator[Event, None, None]:
         """The whole run."""
         try:
-            yield from self.gates()
+            yield from self.stages()
         finally:
             self.interpreters.leave()
 
-    def gates(self) -> Generator[Event, None, None]:
+    def stages(self) -> Generator[Event, None, None]:
         """The same, but the last interpreters stay, for whoever has further use of them and leaves them then."""
         # Those first that may turn out to be in one side only: they leave their time to the others.
         for place, seen in enumerate(sorted(self.seen, key=lambda each: not each.not_meant)):

@@ -1,9 +1,9 @@
-"""The gate, put to the test on this very machine: how often does it err, where the right answer is known?
+"""`bench ab`, put to the test on this very machine: how often does it err, where the right answer is known?
 
-Gates of four kinds in random order: both sides the same (any FAIL is a false alarm), a candidate with extra work of a
+Trials of four kinds in random order: both sides the same (any FAIL is a false alarm), a candidate with extra work of a
 known size (a PASS is a miss), both sides the same with a load that is switched on half-way (must never FAIL), and both
 the same with an interpreter of its own each, as another torch would have it (nor this).
-Beside each gate one process of either side runs alone, one after the other, and the rules of others judge those two.
+Beside each trial one process of either side runs alone, one after the other, and the rules of others judge those two.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from bench.judge import ab as judge
 from bench.judge import others
 from bench.measure.ab import Alone, SideName, measure_alone
 from bench.measure.pair_plan import PairPlan
-from bench.report.selfcheck import Arm, ArmKind, GateRun
+from bench.report.selfcheck import Arm, ArmKind, Trial
 
 
 @dataclass(frozen=True)
 class ArmPlan:
-    """One kind of gate, and how many of them are wanted."""
+    """One kind of trial, and how many of them are wanted."""
 
     kind: ArmKind
     slowdown: float
@@ -34,18 +34,18 @@ class ArmPlan:
 
 
 @dataclass(frozen=True)
-class GateDone:
-    """One more gate of the arm at that place in the list of orders."""
+class TrialDone:
+    """One more trial of the arm at that place in the list of orders."""
 
     arm: int
-    run: GateRun
+    run: Trial
 
 
 @dataclass
 class Trials:
-    """All gates over one case; `arms` says what is known at any moment, also after Ctrl-C.
+    """All trials over one case; `arms` says what is known at any moment, also after Ctrl-C.
 
-    known: gates of an earlier run, which count towards those that are ordered; all of them are kept.
+    known: trials of an earlier run, which count towards those that are ordered; all of them are kept.
     """
 
     plan: PairPlan
@@ -55,7 +55,7 @@ class Trials:
     max_seconds: float | None = None
     seed: int = 0
     known: Sequence[Arm] = ()
-    runs: list[list[GateRun]] = field(init=False)
+    runs: list[list[Trial]] = field(init=False)
 
     def __post_init__(self) -> None:
         earlier = {(arm.kind, arm.slowdown): arm.runs for arm in self.known}
@@ -63,21 +63,21 @@ class Trials:
         kept = [ArmPlan(arm.kind, arm.slowdown, len(arm.runs)) for arm in self.known]
         self.orders = [*self.orders, *(order for order in kept if (order.kind, order.slowdown) not in ordered)]
         self.runs = [list(earlier.get((order.kind, order.slowdown), ())) for order in self.orders]
-        self.gates_before = sum(map(len, self.runs))
+        self.trials_before = sum(map(len, self.runs))
         self._began = self.outside.now()
 
-    def events(self) -> Generator[Event | GateDone, None, None]:
-        """Every gate, in random order, until all are done or the time is up."""
-        for number, place in enumerate(self._queue(), self.gates_before):
+    def events(self) -> Generator[Event | TrialDone, None, None]:
+        """Every trial, in random order, until all are done or the time is up."""
+        for number, place in enumerate(self._queue(), self.trials_before):
             if self.max_seconds is not None and self.outside.now() - self._began > self.max_seconds:
                 return
-            run = yield from self._gate(self.orders[place], number)
+            run = yield from self._trial(self.orders[place], number)
             if run is not None:
                 self.runs[place].append(run)
-                yield GateDone(place, run)
+                yield TrialDone(place, run)
 
     def arms(self) -> list[Arm]:
-        """Every arm with the gates that were run."""
+        """Every arm with the trials that were run."""
         return [
             Arm(kind=order.kind, slowdown=order.slowdown, wanted=max(order.runs, len(runs)), runs=runs)
             for order, runs in zip(self.orders, self.runs, strict=True)
@@ -85,23 +85,23 @@ class Trials:
 
     def _queue(self) -> list[int]:
         """Places in `orders`, as often as each still wants, so that every part of the queue holds its share of each."""
-        draw = random.Random(self.seed + self.gates_before)
+        draw = random.Random(self.seed + self.trials_before)
         wanted = [max(order.runs - len(runs), 0) for order, runs in zip(self.orders, self.runs, strict=True)]
         spread = [
             ((turn + draw.random()) / times, place) for place, times in enumerate(wanted) for turn in range(times)
         ]
         return [place for _, place in sorted(spread)]
 
-    def _gate(self, order: ArmPlan, number: int) -> Generator[Event | GateDone, None, GateRun | None]:
+    def _trial(self, order: ArmPlan, number: int) -> Generator[Event | TrialDone, None, Trial | None]:
         start = self.outside.now()
         candidate = dataclasses.replace(self.plan.baseline, slowdown=order.slowdown)
         if order.kind == "interpreters":
             candidate = dataclasses.replace(candidate, environment={"BENCH_SIDE": "candidate"})
         plan = dataclasses.replace(self.plan, candidate=candidate, seed=self.seed + 1000 * (number + 1))
-        run = AbRun([CasePlan("gate", plan)], self.rule, self.outside, seed=plan.seed, explain=False, count=False)
+        run = AbRun([CasePlan("trial", plan)], self.rule, self.outside, seed=plan.seed, explain=False, count=False)
         try:
             with Load() as load:
-                for event in run.gates():
+                for event in run.stages():
                     half_way = isinstance(event, PairDone) and len(run.seen[0].pairs) == self.rule.first_pairs // 2
                     if half_way and order.kind == "load":
                         load.start()
@@ -115,7 +115,7 @@ class Trials:
         finally:
             run.interpreters.leave()
         null = None if case.null_arm is None else case.null_arm.ratio.value
-        return GateRun(
+        return Trial(
             verdict=case.verdict,
             why=case.why,
             ratio=case.ratio,

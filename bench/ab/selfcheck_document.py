@@ -10,7 +10,7 @@ from bench.report.assemble import GENERATOR
 from bench.report.run import CaseRecord, Environment
 from bench.report.selfcheck import SelfCheck, Sitting
 
-# What the alarms of a gate are judged from, by rule: told with the result, so that a reader need not guess.
+# What the alarms of a trial are judged from, by rule: told with the result, so that a reader need not guess.
 _RULES_USED = "one process of each side, one after the other, each call timed, for a second or 100 calls"
 _MAY_DIFFER = ("max_minutes", "seed")  # from one sitting to the next: they decide no verdict
 
@@ -33,7 +33,7 @@ def selfcheck_document(
         started_at=stamp(started),
         finished_at=now,
         wall_s=wall_s,
-        gates=sum(map(len, check.runs)) - check.gates_before,
+        trials=sum(map(len, check.runs)) - check.trials_before,
         seed=check.seed,
         generator=GENERATOR,
         git=environment.git,
@@ -55,7 +55,7 @@ def selfcheck_document(
 
 
 def unlike(earlier: SelfCheck, check: Trials) -> list[str]:
-    """What this run would do otherwise than the earlier one, so that their gates may not be counted together."""
+    """What this run would do otherwise than the earlier one, so that their trials may not be counted together."""
     ours = settings_of(check.rule, check.plan, check.max_seconds, judge_counts=False, seed=check.seed)
     found = []
     if check.plan.baseline.case.id != earlier.case.id:
@@ -73,7 +73,7 @@ def _sitting_of(earlier: SelfCheck) -> Sitting:
         started_at=earlier.started_at,
         finished_at=earlier.finished_at,
         wall_s=earlier.wall_s,
-        gates=sum(len(arm.runs) for arm in earlier.arms),
+        trials=sum(len(arm.runs) for arm in earlier.arms),
         seed=earlier.settings.seed,
         generator=earlier.generator,
         git=earlier.environment.git,

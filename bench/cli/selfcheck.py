@@ -1,4 +1,4 @@
-"""`bench selfcheck`: the error rates of the gate on this machine, measured."""
+"""`bench selfcheck`: the error rates of `bench ab` on this machine, measured."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ _DEFAULT_MODEL = "mobilenet_v3_small"
 @click.option("--model", default=_DEFAULT_MODEL, show_default=True, help="Without --suite: a torchvision name.")
 @click.option("--batch-size", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
-@click.option("--runs", type=click.IntRange(1), default=20, show_default=True, help="Gates with both sides the same.")
-@click.option("--slow-runs", type=click.IntRange(0), default=5, show_default=True, help="Gates for each slowdown.")
+@click.option("--runs", type=click.IntRange(1), default=20, show_default=True, help="Trials with both sides the same.")
+@click.option("--slow-runs", type=click.IntRange(0), default=5, show_default=True, help="Trials for each slowdown.")
 @click.option("--slowdowns", default="1,2,3,5,10", show_default=True, metavar="LIST", help="In percent.")
-@click.option("--load-runs", type=click.IntRange(0), default=3, show_default=True, help="Gates with a load half-way.")
+@click.option("--load-runs", type=click.IntRange(0), default=3, show_default=True, help="Trials with a load half-way.")
 @click.option(
-    "--interpreter-runs", type=click.IntRange(0), default=3, show_default=True, help="Gates of two interpreters."
+    "--interpreter-runs", type=click.IntRange(0), default=3, show_default=True, help="Trials of two interpreters."
 )
 @click.option("--catch", type=Percent(), default="3%", show_default=True, help="As for `bench ab`.")
 @click.option("--ignore", type=Percent(), default="1%", show_default=True, help="As for `bench ab`.")
 @click.option("--max-pairs", type=click.IntRange(10), default=64, show_default=True, help="As for `bench ab`.")
-@click.option("--max-minutes", type=Minutes(0.1), metavar="M", help="Start no further gate after that.")
+@click.option("--max-minutes", type=Minutes(0.1), metavar="M", help="Start no further trial after that.")
 @click.option("--seed", type=click.IntRange(0, 2**31), default=0, metavar="N")
-@click.option("--resume", metavar="RESULT", help="Add what is still missing to the gates of an earlier result.")
+@click.option("--resume", metavar="RESULT", help="Add what is still missing to the trials of an earlier result.")
 @click.option("--machine", metavar="NAME", help="What the result calls this machine.  [default: its host name]")
 @click.option("-o", "--output", metavar="PATH", help="Where the result goes, JSON.  [default: reports/]")
 @click.option("--svg", metavar="PATH", help="Where a picture of it goes.")
@@ -49,13 +49,13 @@ _DEFAULT_MODEL = "mobilenet_v3_small"
 @manners
 @click.pass_obj
 def command(manner: Manner, /, **options: Any) -> int:
-    """How often does the gate err on this machine, where the right answer is known?
+    """Run A/B tests whose right answer is known, and count wrong verdicts.
 
-    Gates whose two sides are the same give the false alarms; candidates with extra work of a known size, how many are
+    Trials whose two sides are the same give the false alarms; candidates with extra work of a known size, how many are
     caught; a load switched on half-way must never become a FAIL, nor an interpreter of its own for each side. The
     rules that others use judge beside it.
 
-    With the defaults about 40 minutes. Ctrl-C keeps what is known; --resume goes on from there, also with more gates
+    With the defaults about 40 minutes. Ctrl-C keeps what is known; --resume goes on from there, also with more trials
     than were wanted at first. Let nothing else run meanwhile.
     """
     from bench.ab.selfcheck import Trials
@@ -186,7 +186,7 @@ def _outside() -> Any:
 
 
 class _State:
-    """What the run has come to, written after every gate."""
+    """What the run has come to, written after every trial."""
 
     def __init__(self, check: Any, path: Path, svg: Path | None, machine: str | None, earlier: Any) -> None:
         self._check = check
@@ -199,17 +199,17 @@ class _State:
         self._began = time.monotonic()
 
     def take(self, event: Any, manner: Manner) -> None:
-        """Note one event; a gate that is done is on the disk before the next begins."""
+        """Note one event; a trial that is done is on the disk before the next begins."""
         from bench.ab.environments import environment_of
         from bench.ab.interpreters import Started
-        from bench.ab.selfcheck import GateDone
+        from bench.ab.selfcheck import TrialDone
         from bench.show.selfcheck import arm_name
         from bench.show.words import count
 
         if isinstance(event, Started) and self._environment is None:
             interpreter, probe = next(iter(event.probes.items()))
             self._environment = self._known_machine(environment_of(interpreter, probe))
-        if not isinstance(event, GateDone):
+        if not isinstance(event, TrialDone):
             return
         self._write(interrupted=True)
         if not manner.quiet:
@@ -221,7 +221,7 @@ class _State:
             total = sum(arm.wanted for arm in self._check.arms())
             pairs = len(event.run.log_ratios)
             echo(
-                f"gate {done} of {total}, {what}: {event.run.verdict.upper()}{change}, {count(pairs, 'pair')}, "
+                f"trial {done} of {total}, {what}: {event.run.verdict.upper()}{change}, {count(pairs, 'pair')}, "
                 f"{event.run.seconds:.0f} s",
                 err=True,
             )
@@ -234,7 +234,7 @@ class _State:
             if interrupted:
                 echo("interrupted before the first measurement: no result", err=True)
                 return 130
-            raise UsageError("all gates that are asked for are in the result already. Ask for more with --runs, say.")
+            raise UsageError("all trials that are asked for are in the result already. Ask for more with --runs, say.")
         report = self._write(interrupted)
         if manner.json:
             echo_document(report.model_dump_json(by_alias=True))

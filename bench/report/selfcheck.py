@@ -3,7 +3,7 @@
 History of the format
     1   first version
 
-Every gate that was run is kept with its verdict; rates and bounds are derived from them.
+Every trial that was run is kept with its verdict; rates and bounds are derived from them.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ SELFCHECK_SCHEMA = 1
 ArmKind = Literal["same", "slowed", "load", "interpreters"]
 
 
-class GateRun(Record):
-    """One run of the gate. `log_ratios`: of its pairs, in order; the first `screened` are the screening's.
+class Trial(Record):
+    """One run of `bench ab`. `log_ratios`: of its pairs, in order; the first `screened` are the screening's.
 
     alarms: for each rule that others use, whether it calls the second of two processes slower, from `samples_ns` of
     one process of each side run one after the other, as those rules are used.
@@ -40,26 +40,26 @@ class GateRun(Record):
 
 
 class Arm(Record):
-    """Gates of one kind: both sides the same, the candidate slowed by `slowdown`, a load switched on half-way, or both
+    """Trials of one kind: both sides the same, the candidate slowed by `slowdown`, a load switched on half-way, or both
     sides the same but for the interpreter, of which each has its own.
     """
 
     kind: ArmKind
     slowdown: float
     wanted: int
-    runs: list[GateRun]
+    runs: list[Trial]
 
 
 class Sitting(Record):
     """One run of the command: a result that is resumed is the sum of several, on one machine in the same state.
 
-    gates: that this run added · git: of the folder it was started in.
+    trials: that this run added · git: of the folder it was started in.
     """
 
     started_at: str
     finished_at: str
     wall_s: float
-    gates: int
+    trials: int
     seed: int
     generator: Generator
     git: Facts = {}

@@ -11,14 +11,14 @@ from rich.text import Text
 
 from bench.ab.selfcheck import ArmPlan
 from bench.report.ab import Settings
-from bench.report.selfcheck import Arm, GateRun, SelfCheck
+from bench.report.selfcheck import Arm, SelfCheck, Trial
 from bench.show.grid import Column, Portable, flow, lay_out, wrapped
 from bench.show.run import machine_words
 from bench.show.words import clean, count, duration
 from bench.stats.intervals import clopper_pearson
 
 _OURS = "bench ab"
-_JUDGED = ("same", "slowed")  # kinds of gates that the other rules are tried on as well
+_JUDGED = ("same", "slowed")  # kinds of trials that the other rules are tried on as well
 _KINDS = (*_JUDGED, "load", "interpreters")
 
 
@@ -26,7 +26,7 @@ def selfcheck_view(report: SelfCheck, width: int) -> RenderableType:
     """What was tried, a row an arm; our error rates beside those of the rules that others use; what it means."""
     settings = report.settings
     head = [
-        Text.assemble((clean(report.case.id), "bold"), " · the gate, where the right answer is known"),
+        Text.assemble((clean(report.case.id), "bold"), " · error rates of bench ab"),
         flow(
             [Text(f"  {word}" if not at else word, "dim") for at, word in enumerate(machine_words(report.environment))],
             width,
@@ -43,7 +43,7 @@ def selfcheck_view(report: SelfCheck, width: int) -> RenderableType:
         Text(),
         _arms(report, width),
         Text(),
-        Text("Beside the rules of others", "bold"),
+        Text("Other tools' rules on the same data", "bold"),
     ]
     parts += [_rules(report, width), Text()]
     parts += [wrapped(line, width, "- ", "  ") for line in _words(report)]
@@ -55,7 +55,7 @@ def _sittings(report: SelfCheck) -> str:
 
 
 def arm_name(arm: Arm | ArmPlan) -> str:
-    """What the arm's gates were given."""
+    """What the arm's trials were given."""
     if arm.kind == "slowed":
         return f"slowed by {100 * arm.slowdown:g} %"
     return {"load": "a load half-way", "interpreters": "own interpreters"}.get(arm.kind, "both the same")
@@ -75,7 +75,7 @@ def rate(hits: int, runs: Sequence[object]) -> str:
 def _arms(report: SelfCheck, width: int) -> RenderableType:
     arms = sorted(report.arms, key=lambda arm: (_KINDS.index(arm.kind), arm.slowdown))
     columns = [
-        Column("gates", "", tuple(Text(arm_name(arm)) for arm in arms), left=True),
+        Column("trials", "", tuple(Text(arm_name(arm)) for arm in arms), left=True),
         Column("run", "", tuple(Text(str(len(arm.runs))) for arm in arms)),
         *(
             Column(word, "", tuple(Text(str(_verdicts(arm.runs, verdict))) for arm in arms))
@@ -92,7 +92,7 @@ def _arms(report: SelfCheck, width: int) -> RenderableType:
 def _rules(report: SelfCheck, width: int) -> RenderableType:
     names = [_OURS, *report.rules]
     arms = sorted((arm for arm in report.arms if arm.kind in _JUDGED and arm.runs), key=lambda arm: arm.slowdown)
-    columns = [Column("called slower, of those by", "", tuple(Text(name) for name in names), left=True)]
+    columns = [Column("flagged as slower at a true slowdown of", "", tuple(Text(name) for name in names), left=True)]
     for arm in arms:
         # The interval stands where it decides whether a rule may be believed; for the others the counts are above.
         shares = [_alarms(arm.runs, name) for name in names]
@@ -101,15 +101,15 @@ def _rules(report: SelfCheck, width: int) -> RenderableType:
     return lay_out(columns, width).body
 
 
-def _alarms(runs: Sequence[GateRun], name: str) -> tuple[int, Sequence[GateRun]]:
-    """How many gates a rule calls slower, and those that it judged."""
+def _alarms(runs: Sequence[Trial], name: str) -> tuple[int, Sequence[Trial]]:
+    """How many trials a rule calls slower, and those that it judged."""
     if name == _OURS:
         return _verdicts(runs, "fail"), runs
     judged = [run for run in runs if name in run.alarms]
     return sum(run.alarms[name] for run in judged), judged
 
 
-def _verdicts(runs: Sequence[GateRun], verdict: str) -> int:
+def _verdicts(runs: Sequence[Trial], verdict: str) -> int:
     return sum(run.verdict == verdict for run in runs)
 
 
@@ -123,17 +123,17 @@ def _wrong(arm: Arm, settings: Settings) -> str:
     return rate(_verdicts(arm.runs, "fail"), arm.runs) if arm.slowdown <= settings.ignore else "–"
 
 
-def _change(runs: Sequence[GateRun]) -> str:
+def _change(runs: Sequence[Trial]) -> str:
     values = [run.ratio.value for run in runs if run.ratio.value is not None]
     return f"{100 * (median(values) - 1):+.1f}%".replace("-", "−") if values else "–"
 
 
-def _spread(runs: Sequence[GateRun]) -> str:
+def _spread(runs: Sequence[Trial]) -> str:
     values = [stdev(run.log_ratios) for run in runs if len(run.log_ratios) > 1]
     return f"{100 * median(values):.1f}%" if values else "–"
 
 
-def _seconds(runs: Sequence[GateRun]) -> str:
+def _seconds(runs: Sequence[Trial]) -> str:
     return f"{median(run.seconds for run in runs):.0f}" if runs else "–"
 
 
@@ -144,13 +144,13 @@ def _words(report: SelfCheck) -> list[str]:
         words.append(f"the other rules judged {next(iter(report.rules.values()))}; an alarm is their FAIL")
     total = sum(len(arm.runs) for arm in report.arms)
     unsure = sum(_verdicts(arm.runs, "inconclusive") for arm in report.arms)
-    words.append(f"inconclusive: {unsure} of {count(total, 'gate')}")
+    words.append(f"inconclusive: {unsure} of {count(total, 'trial')}")
     words += [clean(note) for note in report.notes]
     return words
 
 
 def selfcheck_svg(report: SelfCheck) -> str:
-    """The share of gates that fail, by how much the candidate was slowed, for the gate and the rules of others.
+    """The share of trials that fail, by how much the candidate was slowed, for `bench ab` and the rules of others.
 
     Presentation attributes only, so that it shows wherever SVG does. A dot a slowdown, a bar its interval at 95 %; in
     the grey band, between what is ignored and what must be caught, every verdict is right.
@@ -207,7 +207,7 @@ def selfcheck_svg(report: SelfCheck) -> str:
     )
 
 
-def _share_and_bounds(runs: Sequence[GateRun], name: str) -> tuple[float, float, float]:
+def _share_and_bounds(runs: Sequence[Trial], name: str) -> tuple[float, float, float]:
     hits = [run.verdict == "fail" if name == _OURS else run.alarms.get(name, False) for run in runs]
     seen = clopper_pearson(sum(hits), len(hits))
     return seen.value, seen.low or 0.0, seen.high if seen.high is not None else 1.0
