@@ -975,5 +975,5 @@ def test_compare_and_gate_export_what_they_say(
 def test_machines_side_by_side_have_nothing_to_export(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["compare", "old.json", "new.json", "--across", "machines", "--export", "csv=x.csv"]
     assert call(command, Manner(outside=1)) == 2
-    assert "--export has no meaning with --across machines" in capsys.readouterr().err
+    assert "--export cannot be combined with --across machines" in capsys.readouterr().err
     assert not (stored / "x.csv").exists()
