@@ -57,7 +57,7 @@ def command(manner: Manner, /, **options: Any) -> int:
     The sides differ by any of the --baseline-… and --candidate-… options; without any, both are the suite as it
     stands, and the verdict should be PASS.
 
-    PASS: a slowdown of --catch is ruled out. FAIL: slower than --ignore, and again so in fresh processes, or more
+    PASS: a slowdown of --catch is ruled out. FAIL: slower than --ignore, confirmed in fresh processes, or more
     operators, bytes or graph breaks, which are counted. INCONCLUSIVE: too noisy to decide; says how many pairs would.
 
     Ctrl-C reports what is known so far. A suite is trusted like code: it names the factories that build its models.

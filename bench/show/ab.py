@@ -204,7 +204,7 @@ def _notes(report: AbReport) -> list[str]:
     if arm is not None and arm.ratio.value is not None:
         notes.append(
             f"null check (baseline against a second baseline): {change_words(arm.ratio)}"
-            + (": the null check failed" if arm.biased else "")
+            + (": it failed" if arm.biased else "")
         )
     notes += [f"{clean(case.case)}: {output_words(case)}" for case in report.cases if output_words(case)]
     for case in report.cases:
